@@ -1,0 +1,1 @@
+"""The ports on real services. Only the composition root imports these."""
