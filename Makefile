@@ -26,7 +26,8 @@ $(VENV)/.ready: $(VENV)/.uv requirements/dev.txt pyproject.toml
 
 node_modules/.ready: package.json package-lock.json
 	@echo "→ installing the Node packages"
-	@npm ci --silent --no-audit --no-fund
+	@# Not `npm ci`: it refuses a lock made where another platform's optional binary could not be looked up.
+	@npm install --no-save --silent --no-audit --no-fund
 	@touch $@
 
 lock: $(VENV)/.uv ## Resolve the lock files anew from pyproject.toml and package.json

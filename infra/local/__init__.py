@@ -1,0 +1,1 @@
+"""The local emulation: every service and every function on a laptop."""

@@ -68,7 +68,7 @@ def _isolation(name: str, run: Callable[..., Any], asked: str | None) -> Isolati
     chosen = Isolation(asked) if asked else Isolation.ASYNC if is_async else Isolation.THREAD
     if is_async != (chosen is Isolation.ASYNC):
         kind = "async def" if is_async else "def"
-        raise ValueError(f"handler {name}: isolation={chosen.value!r} does not fit a function made with {kind}")
+        raise ValueError(f"handler {name}: isolation={chosen.value!r} does not fit {kind}")
     return chosen
 
 

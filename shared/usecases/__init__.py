@@ -1,0 +1,1 @@
+"""What people and ticks ask for, one file a verb, in terms of the ports only."""

@@ -1,0 +1,1 @@
+"""The HTTP edge that every function shares: keys in, JSON in, problems out."""
