@@ -2,7 +2,7 @@
 
 Both keep the record in `supabase_migrations.schema_migrations`, so `minutehand migrate` and
 `supabase db push` can take turns. The project's own migrations may lie in the same database: a version
-that this folder lacks is another's unless its name starts with `minutehand`, as ours all do.
+that this folder lacks is theirs, unless its name starts with `minutehand`: then a newer Minutehand was here.
 """
 
 import re
@@ -14,7 +14,7 @@ import psycopg
 
 FOLDER = Path(__file__).parent / "supabase" / "migrations"
 OURS = "minutehand"
-"""What the name of each of our migrations starts with: `20250101000000_minutehand_jobs.sql`."""
+"""What tells our migrations from the project's own: `20250101000000_minutehand_jobs.sql`."""
 LOCK = 0x6D696E75746568
 """The advisory lock that keeps two runs apart: "minuteh" in ASCII."""
 
@@ -39,10 +39,10 @@ class Migration:
 def migrations(folder: Path = FOLDER) -> list[Migration]:
     """Return the folder's migrations in order. Raises MigrationError for a name that the CLI would skip."""
     found = []
-    for path in sorted(folder.glob("*.sql")):
-        parts = re.fullmatch(rf"(\d+)_({OURS}\w*)\.sql", path.name)
+    for path in folder.glob("*.sql"):
+        parts = re.fullmatch(r"(\d+)_(.*)\.sql", path.name)
         if parts is None:
-            raise MigrationError(f"{path.name} is not named <digits>_{OURS}_<what>.sql")
+            raise MigrationError(f"{path} is not named <digits>_<what>.sql")
         found.append(Migration(parts[1], parts[2], path.read_bytes()))
     return sorted(found)
 
@@ -104,7 +104,8 @@ def _apply(connection: psycopg.Connection, migration: Migration) -> bool:
             return False
         connection.execute(migration.text)
         connection.execute(
-            "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)",
+            "insert into supabase_migrations.schema_migrations (version, name, statements)"
+            " values (%s, %s, %s)",
             (migration.version, migration.name, [migration.text.decode()]),
         )
     return True

@@ -1,0 +1,104 @@
+"""The folder that keeps everything a local Minutehand has: one process at a time uses it."""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from infra.local.service import ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Passwords and keys of the local services."""
+
+    superuser: str
+    postgres: str
+    authenticator: str
+    valkey: str
+    jwt: str
+    secret_key: str
+    publishable_key: str
+
+    @classmethod
+    def new(cls) -> "Secrets":
+        """Return fresh ones, with the new-style keys in Supabase's form."""
+        return cls(
+            superuser=secrets.token_urlsafe(24),
+            postgres=secrets.token_urlsafe(24),
+            authenticator=secrets.token_urlsafe(24),
+            valkey=secrets.token_urlsafe(24),
+            jwt=secrets.token_urlsafe(48),
+            secret_key=f"sb_secret_{secrets.token_urlsafe(24)}",
+            publishable_key=f"sb_publishable_{secrets.token_urlsafe(24)}",
+        )
+
+
+class DataFolder:
+    """A data folder, and the lock that keeps a second process out of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._lock: IO[str] | None = None
+
+    def hold(self) -> None:
+        """Make the folder and keep others out, until `release` or our end, whichever way it comes.
+
+        Raises ServiceError when another process holds it or it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / "lock").open("a+")
+        except OSError as error:
+            raise ServiceError(f"{self.path} cannot be used: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "of unknown number"
+            lock.close()
+            raise ServiceError(
+                f"{self.path} is in use by process {holder}: stop it, or set DATA_DIR to another folder"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let others in."""
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def secrets(self) -> Secrets:
+        """Return the folder's secrets, made at the first call."""
+        path = self.path / "secrets.json"
+        if path.exists():
+            return Secrets(**json.loads(path.read_text()))
+        made = Secrets.new()
+        write_private(path, json.dumps(asdict(made), indent=2))
+        return made
+
+    def log(self, name: str) -> Path:
+        """Return where the service `name` writes its log."""
+        return self.path / "logs" / f"{name}.log"
+
+    def write_env(self, values: Mapping[str, str]) -> Path:
+        """Write `env`, KEY=value lines that a shell can source, readable by us only; return its path."""
+        path = self.path / "env"
+        write_private(path, "".join(f"{name}={value}\n" for name, value in values.items()))
+        return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only we may read, whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=0o600)
+    fresh.write_text(text)
+    fresh.replace(path)

@@ -1,0 +1,58 @@
+"""What tests share: the real services, started once, and emptied before each test that uses them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+from infra.local.stack import Stack
+
+KEPT_TABLES = ("settings", "installation")
+"""Tables of the schema `minutehand` that hold no jobs: emptying them would undo a migration."""
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Every service, migrated; shared by the whole session. A test that stops one starts it again."""
+    with Stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture
+def clean(stack: Stack) -> Stack:
+    """The stack with no job in the record, nothing in the index, and empty outbox and objects."""
+    empty_record(stack.superuser_url)
+    with redis.Redis.from_url(stack.valkey.url) as client:
+        client.flushall()
+    for folder in ("outbox", "objects"):
+        empty_folder(stack.folder.path / folder)
+    return stack
+
+
+@pytest.fixture
+def database(clean: Stack) -> Iterator[psycopg.Connection]:
+    """A connection to the emptied record as its owner, each statement a transaction of its own."""
+    with psycopg.connect(clean.database_url, autocommit=True) as connection:
+        yield connection
+
+
+def empty_record(superuser_url: str) -> None:
+    """Truncate every table of the schema `minutehand` but KEPT_TABLES."""
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        rows = connection.execute(
+            "select tablename from pg_tables where schemaname = 'minutehand' and tablename <> all(%s)",
+            (list(KEPT_TABLES),),
+        ).fetchall()
+        if rows:
+            tables = sql.SQL(", ").join(sql.Identifier("minutehand", name) for (name,) in rows)
+            connection.execute(sql.SQL("truncate {} cascade").format(tables))
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove the files below `folder`."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.unlink()
