@@ -1,0 +1,55 @@
+-- How a job comes in: by an INSERT into minutehand.jobs, the API's own or anybody's.
+
+-- Fills what only the record decides. What the caller put into these columns does not count.
+create function minutehand.fill_job() returns trigger language plpgsql set search_path = '' as $$
+begin
+  new.created_at := now();
+  new.scheduled_at := coalesce(new.scheduled_at, now());
+  new.run_at := greatest(new.scheduled_at, now());
+  new.bytes := octet_length(new.payload::text);
+  return new;
+end $$;
+create trigger fill before insert on minutehand.jobs for each row execute function minutehand.fill_job();
+
+-- Opens what was inserted, a statement at a time: cheap for one job, cheaper for a thousand.
+create function minutehand.open_jobs() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  insert into minutehand.open (id, type, priority, run_at, created_at, expires_at, max_retries, bytes)
+  select id, type, priority, run_at, created_at, expires_at, max_retries, bytes from inserted;
+  return null;
+end $$;
+create trigger open after insert on minutehand.jobs referencing new table as inserted
+  for each statement execute function minutehand.open_jobs();
+
+create function minutehand.refuse_update() returns trigger language plpgsql set search_path = '' as $$
+begin
+  raise exception 'a job''s card is never changed: cancel the job and insert another'
+    using errcode = 'object_not_in_prerequisite_state';
+end $$;
+create trigger immutable before update on minutehand.jobs for each statement execute function minutehand.refuse_update();
+
+-- Deleting a card deletes all of the job: in place of foreign keys, which would cost each insert a lookup and a lock.
+create function minutehand.forget_jobs() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  delete from minutehand.open x using deleted d where x.id = d.id;
+  delete from minutehand.leases x using deleted d where x.id = d.id;
+  delete from minutehand.finished x using deleted d where x.id = d.id;
+  delete from minutehand.errors x using deleted d where x.id = d.id;
+  return null;
+end $$;
+create trigger forget after delete on minutehand.jobs referencing old table as deleted
+  for each statement execute function minutehand.forget_jobs();
+
+-- For people who enqueue in SQL, in their own transaction; returns the job's id.
+create function minutehand.enqueue(
+  type text,
+  payload jsonb default '{}',
+  run_at timestamptz default now(),
+  priority integer default 0,
+  max_retries integer default 3,
+  expires_at timestamptz default null
+) returns uuid language sql set search_path = '' as $$
+  insert into minutehand.jobs (type, payload, scheduled_at, priority, max_retries, expires_at)
+  values ($1, $2, $3, $4, $5, $6) returning id
+$$;
+revoke all on all functions in schema minutehand from public, anon, authenticated;

@@ -1,0 +1,212 @@
+-- What the HTTP functions call: create, get, list, cancel, health.
+-- Each answers with one jsonb. Times go out in UTC with Z and milliseconds.
+
+create function minutehand.stamp(at timestamptz) returns text language sql immutable set search_path = '' as $$
+  select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
+
+create function minutehand.ms_until(at timestamptz) returns bigint language sql stable set search_path = '' as $$
+  select case when at is not null then greatest(0, ceil(extract(epoch from at - now()) * 1000))::bigint end
+$$;
+
+-- Every job with where it stands. A lapsed lease counts as in progress until a tick has found it.
+create view minutehand.job_state with (security_invoker = true) as
+select j.id, j.type, j.payload, j.priority, j.max_retries, j.scheduled_at, j.expires_at, j.created_at,
+       coalesce(f.status, case when l.id is not null then 'in_progress' else 'pending' end) as status,
+       coalesce(f.attempt, o.attempt + (l.id is not null)::int, 0)::int as attempt,
+       coalesce(f.crashes, o.crashes, 0)::int as crashes,
+       coalesce(f.run_at, o.run_at, j.run_at) as run_at,
+       coalesce(f.started_at, l.started_at) as started_at,
+       f.finished_at, f.reason, f.result
+from minutehand.jobs j
+left join minutehand.open o on o.id = j.id
+left join minutehand.leases l on l.id = j.id
+left join minutehand.finished f on f.id = j.id;
+
+-- A job as a list shows it: without payload, result and errors.
+create function minutehand.job_card(s minutehand.job_state) returns jsonb language sql stable set search_path = '' as $$
+  select jsonb_build_object(
+    'id', s.id, 'type', s.type, 'status', s.status, 'priority', s.priority, 'max_retries', s.max_retries,
+    'attempt', s.attempt, 'crashes', s.crashes, 'scheduled_at', minutehand.stamp(s.scheduled_at),
+    'run_at', minutehand.stamp(s.run_at), 'expires_at', minutehand.stamp(s.expires_at),
+    'created_at', minutehand.stamp(s.created_at), 'started_at', minutehand.stamp(s.started_at),
+    'finished_at', minutehand.stamp(s.finished_at), 'reason', s.reason)
+$$;
+
+-- The first 20 and the last 20 errors of a job, oldest first.
+create function minutehand.job_errors(job uuid) returns jsonb language sql stable set search_path = '' as $$
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'attempt', attempt, 'at', minutehand.stamp(at), 'kind', kind, 'error', error) order by attempt), '[]')
+  from (select *, row_number() over (order by attempt) as n, count(*) over () as total
+        from minutehand.errors where id = job) e
+  where n <= 20 or n > total - 20
+$$;
+
+-- The whole job.
+create function minutehand.job_whole(s minutehand.job_state) returns jsonb language sql stable set search_path = '' as $$
+  select minutehand.job_card(s) || jsonb_build_object(
+    'payload', s.payload, 'result', s.result, 'errors', minutehand.job_errors(s.id))
+$$;
+
+-- Takes [{id, type, payload, priority?, max_retries?, scheduled_at?, expires_at?}] and, where the caller named an
+-- idempotency key, its owner, the key and a hash of the request.
+-- Answers {outcome: created | replayed | mismatch, installation, jobs: [whole job + wait_ms]} in the order given.
+-- A job whose id is there already is left as it is: asking again after a lost answer is safe.
+create function public.minutehand_create_v1(
+  jobs jsonb, owner text default null, key text default null, request text default null
+) returns jsonb language plpgsql security definer set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+  made uuid[];
+  seen minutehand.idempotency;
+  outcome text := 'created';
+begin
+  select array_agg((j ->> 'id')::uuid order by n) into made
+  from jsonb_array_elements(jobs) with ordinality as a(j, n);
+
+  if minutehand_create_v1.key is not null then
+    insert into minutehand.idempotency as i (owner, key, request, ids)
+    values (minutehand_create_v1.owner, minutehand_create_v1.key, minutehand_create_v1.request, made)
+    on conflict (owner, key) do update set request = excluded.request, ids = excluded.ids, created_at = now()
+      where i.created_at < now() - interval '24 hours' or (i.request = excluded.request and i.ids = excluded.ids)
+    returning * into seen;
+    if seen is null then
+      select * into seen from minutehand.idempotency i
+      where i.owner = minutehand_create_v1.owner and i.key = minutehand_create_v1.key;
+      if seen.request <> minutehand_create_v1.request then
+        return jsonb_build_object('outcome', 'mismatch');
+      end if;
+      outcome := 'replayed';
+      made := seen.ids;
+    end if;
+  end if;
+
+  if outcome = 'created' then
+    insert into minutehand.jobs (id, type, payload, priority, max_retries, scheduled_at, expires_at)
+    select j.id, j.type, coalesce(j.payload, '{}'), coalesce(j.priority, 0), coalesce(j.max_retries, 3),
+           coalesce(j.scheduled_at, now()), j.expires_at
+    from jsonb_to_recordset(jobs) as j(
+      id uuid, type text, payload jsonb, priority smallint, max_retries smallint,
+      scheduled_at timestamptz, expires_at timestamptz)
+    on conflict (id) do nothing;
+  end if;
+
+  return jsonb_build_object(
+    'outcome', outcome,
+    'installation', (select i.id from minutehand.installation i),
+    'jobs', (select coalesce(jsonb_agg(
+               minutehand.job_whole(s) || jsonb_build_object('wait_ms', minutehand.ms_until(s.run_at))
+               order by u.n), '[]')
+             from unnest(made) with ordinality as u(id, n) join minutehand.job_state s on s.id = u.id));
+end $$;
+
+-- Answers the whole job, or null.
+create function public.minutehand_get_v1(id uuid) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select minutehand.job_whole(s) from minutehand.job_state s where s.id = $1
+$$;
+
+-- The types that have jobs, by hopping over the index from one to the next.
+create function minutehand.types_of_jobs() returns setof text
+language sql stable set search_path = '' set enable_seqscan = off as $$
+  with recursive hop as (
+    (select j.type from minutehand.jobs j order by j.type limit 1)
+    union all
+    select (select j.type from minutehand.jobs j where j.type > hop.type order by j.type limit 1)
+    from hop where hop.type is not null)
+  select type from hop where type is not null
+$$;
+
+-- Answers {jobs: [card + position]}, latest created first, after the position (`at`, `id`) when one is given.
+-- `position` is created_at in microseconds since 1970: exact where the card shows milliseconds.
+-- Each type is read along an index of its own and the streams are merged, so the cost is that of the page.
+create function public.minutehand_list_v1(
+  status text default null, type text default null, max_rows integer default 50,
+  at bigint default null, id uuid default null
+) returns jsonb language plpgsql stable security definer set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+  before_at timestamptz := case when $4 is null then 'infinity'
+                           else 'epoch'::timestamptz + $4 * interval '1 microsecond' end;
+  before_id uuid := coalesce($5, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+  page uuid[];
+begin
+  if $1 is null then
+    select array_agg(p.id order by p.created_at desc, p.id desc) into page from (
+      select j.id, j.created_at
+      from (select t from minutehand.types_of_jobs() t where $2 is null or t = $2) known
+      cross join lateral (
+        select j.id, j.created_at from minutehand.jobs j
+        where j.type = known.t and (j.created_at, j.id) < (before_at, before_id)
+        order by j.created_at desc, j.id desc limit $3) j
+      order by j.created_at desc, j.id desc limit $3) p;
+  elsif $1 = 'pending' then
+    select array_agg(p.id order by p.created_at desc, p.id desc) into page from (
+      select o.id, o.created_at
+      from (select t from minutehand.types_of_jobs() t where $2 is null or t = $2) known
+      cross join lateral (
+        select o.id, o.created_at from minutehand.open o
+        where o.type = known.t and (o.created_at, o.id) < (before_at, before_id)
+          and not exists (select from minutehand.leases l where l.id = o.id)
+        order by o.created_at desc, o.id desc limit $3) o
+      order by o.created_at desc, o.id desc limit $3) p;
+  elsif $1 = 'in_progress' then
+    select array_agg(p.id order by p.created_at desc, p.id desc) into page from (
+      select o.id, o.created_at
+      from minutehand.leases l join minutehand.open o on o.id = l.id
+      where ($2 is null or o.type = $2) and (o.created_at, o.id) < (before_at, before_id)
+      order by o.created_at desc, o.id desc limit $3) p;
+  else
+    select array_agg(p.id order by p.created_at desc, p.id desc) into page from (
+      select f.id, f.created_at
+      from (select t from minutehand.types_of_jobs() t where $2 is null or t = $2) known
+      cross join lateral (
+        select f.id, f.created_at from minutehand.finished f
+        where f.status = $1 and f.type = known.t and (f.created_at, f.id) < (before_at, before_id)
+        order by f.created_at desc, f.id desc limit $3) f
+      order by f.created_at desc, f.id desc limit $3) p;
+  end if;
+  return jsonb_build_object('jobs', (
+    select coalesce(jsonb_agg(minutehand.job_card(s) || jsonb_build_object(
+             'position', (extract(epoch from s.created_at) * 1000000)::bigint) order by u.n), '[]')
+    from unnest(page) with ordinality as u(id, n) join minutehand.job_state s on s.id = u.id));
+end $$;
+
+-- Answers {cancelled: boolean, job: whole job}, or null for an unknown id.
+-- A cancel takes the job's mutex as a start does, by inserting its lease: one of the two wins.
+create function public.minutehand_cancel_v1(id uuid) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into minutehand.leases (id, token, started_at, until)
+  select o.id, gen_random_uuid(), now(), now() + interval '1 second'
+  from minutehand.open o where o.id = $1
+  on conflict on constraint leases_pkey do nothing;
+  if found then
+    with gone as (delete from minutehand.open o where o.id = $1 returning *)
+    insert into minutehand.finished (id, type, status, created_at, run_at, attempt, crashes, token)
+    select g.id, g.type, 'cancelled', g.created_at, g.run_at, g.attempt, g.crashes, g.token from gone g;
+    delete from minutehand.leases l where l.id = $1;
+  end if;
+  return (select jsonb_build_object('cancelled', s.status = 'cancelled', 'job', minutehand.job_whole(s))
+          from minutehand.job_state s where s.id = $1);
+end $$;
+
+-- Answers {schema: the newest function version the caller may rely on, now}.
+create function public.minutehand_health_v1() returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select jsonb_build_object('schema', 1, 'installation', (select i.id from minutehand.installation i),
+                            'now', minutehand.stamp(now()))
+$$;
+
+revoke all on all functions in schema minutehand from public, anon, authenticated;
+revoke all on function
+  public.minutehand_create_v1(jsonb, text, text, text), public.minutehand_get_v1(uuid),
+  public.minutehand_list_v1(text, text, integer, bigint, uuid), public.minutehand_cancel_v1(uuid),
+  public.minutehand_health_v1()
+from public, anon, authenticated;
+grant execute on function
+  public.minutehand_create_v1(jsonb, text, text, text), public.minutehand_get_v1(uuid),
+  public.minutehand_list_v1(text, text, integer, bigint, uuid), public.minutehand_cancel_v1(uuid),
+  public.minutehand_health_v1()
+to service_role;
