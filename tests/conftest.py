@@ -23,7 +23,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def clean(stack: Stack) -> Stack:
-    """The stack with no job in the record, nothing in the index, and empty outbox and objects."""
+    """Return the stack with no job in the record, nothing in the index, and empty outbox and objects."""
     empty_record(stack.superuser_url)
     with redis.Redis.from_url(stack.valkey.url) as client:
         client.flushall()
@@ -34,7 +34,7 @@ def clean(stack: Stack) -> Stack:
 
 @pytest.fixture
 def database(clean: Stack) -> Iterator[psycopg.Connection]:
-    """A connection to the emptied record as its owner, each statement a transaction of its own."""
+    """Yield a connection to the emptied record as its owner, each statement a transaction of its own."""
     with psycopg.connect(clean.database_url, autocommit=True) as connection:
         yield connection
 

@@ -1,19 +1,16 @@
 """Supabase's front door: `/rest/v1/*` to PostgREST, with API keys turned into the tokens it knows.
 
-A process of its own (`python -m infra.local.edge`). Each client connection has one to PostgREST, and
-bodies are streamed both ways: record traffic of whole ticks passes here.
+`python -m infra.local.edge` is its process; its settings come as JSON in EDGE. Each client connection has
+one to PostgREST, and bodies are streamed both ways: record traffic of whole ticks passes here.
 """
 
 import asyncio
 import json
 import os
 import signal
-import sys
-from pathlib import Path
 
 import h11
 
-from infra.local.service import Service
 from infra.local.supabase_keys import Keys, Unauthorized
 
 PREFIX = b"/rest/v1"
@@ -157,48 +154,6 @@ async def _answer(client: Peer, refused: Refused) -> None:
 def _close(peer: Peer | None) -> None:
     if peer:
         peer.writer.close()
-
-
-class EdgeServer(Service):
-    """The front door's process."""
-
-    name = "the front door"
-
-    def __init__(  # noqa: PLR0913 - each is one setting, by name
-        self,
-        *,
-        upstream_port: int,
-        secret_key: str,
-        publishable_key: str,
-        jwt_secret: str,
-        log: Path,
-        port: int | None = None,
-    ) -> None:
-        """Serve PostgREST at `upstream_port` under the project's two keys."""
-        super().__init__(log, port)
-        self.settings = {
-            "upstream_port": upstream_port,
-            "secret_key": secret_key,
-            "publishable_key": publishable_key,
-            "jwt_secret": jwt_secret,
-        }
-
-    @property
-    def url(self) -> str:
-        """What SUPABASE_URL is."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def command(self) -> list[str]:
-        """Return this module as a program."""
-        return [sys.executable, "-m", "infra.local.edge"]
-
-    def environment(self) -> dict[str, str]:
-        """Return our environment and the settings: a command line would show the keys to all."""
-        return {**os.environ, "EDGE": json.dumps({"port": self.port, **self.settings})}
-
-    def working_directory(self) -> Path:
-        """Return the project's root, from where this module is imported."""
-        return Path(__file__).parents[2]
 
 
 async def _main() -> None:

@@ -4,12 +4,15 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 from infra.local.service import ServiceError
+
+SECRETS = "secrets.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,17 @@ class DataFolder:
 
     def secrets(self) -> Secrets:
         """Return the folder's secrets, made at the first call."""
-        path = self.path / "secrets.json"
+        path = self.path / SECRETS
         if path.exists():
             return Secrets(**json.loads(path.read_text()))
         made = Secrets.new()
         write_private(path, json.dumps(asdict(made), indent=2))
         return made
+
+    def made(self) -> frozenset[str]:
+        """Return every secret made so far, none in a new folder: by them our own addresses are known."""
+        exists = (self.path / SECRETS).exists()
+        return frozenset(asdict(self.secrets()).values()) if exists else frozenset()
 
     def log(self, name: str) -> Path:
         """Return where the service `name` writes its log."""
@@ -91,7 +99,7 @@ class DataFolder:
     def write_env(self, values: Mapping[str, str]) -> Path:
         """Write `env`, KEY=value lines that a shell can source, readable by us only; return its path."""
         path = self.path / "env"
-        write_private(path, "".join(f"{name}={value}\n" for name, value in values.items()))
+        write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
         return path
 
 

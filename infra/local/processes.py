@@ -8,12 +8,7 @@ def command_line(pid: int) -> str:
     """Return the command line of process `pid`, empty when there is no such process."""
     if _PROC.exists():
         try:
-            return (
-                (_PROC.parent / str(pid) / "cmdline")
-                .read_bytes()
-                .replace(b"\0", b" ")
-                .decode(errors="replace")
-            )
+            return (_PROC.parent / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             return ""
     return _ps("-o", "args=", "-p", str(pid)).strip()

@@ -5,8 +5,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 from infra.local.guard import guard
 
@@ -48,6 +50,8 @@ class Service:
     stop_signal = signal.SIGTERM
     log: Path
     """Where the program's stdout and stderr go."""
+    on_wait: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
+    """Called again and again while a start waits: what it raises ends the wait, as a signal has to."""
 
     def __init__(self, log: Path, port: int | None = None) -> None:
         self.log = log
@@ -125,6 +129,7 @@ class Service:
         deadline = time.monotonic() + limit
         pause = 0.005
         while not self.ready():
+            Service.on_wait()
             if self.pid is None:
                 self._reaped()
                 raise ServiceError(f"{self.name} did not start:\n{self.log_tail()}")

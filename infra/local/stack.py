@@ -6,10 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from infra.local.edge import EdgeServer
+from infra.local.edge_server import EdgeServer
 from infra.local.folder import DataFolder
 from infra.local.postgres import Postgres
 from infra.local.postgrest import Postgrest, create_roles
+from infra.local.service import Service
 from infra.local.supabase_keys import service_role_jwt
 from infra.local.valkey import Valkey
 from infra.migrate import FOLDER, migrate
@@ -87,6 +88,12 @@ class Stack:
         return service_role_jwt(self.secrets.jwt)
 
     @property
+    def services(self) -> list[Service]:
+        """What is started, those first that others use."""
+        record: list[Service] = [self.postgres, self.postgrest, self.edge] if self._record else []
+        return [*([self.valkey] if self._index else []), *record]
+
+    @property
     def env(self) -> dict[str, str]:
         """Return what the functions, the CLI and `psql` or `redis-cli` need to use this stack."""
         path = self.folder.path
@@ -128,7 +135,7 @@ class Stack:
         """Stop every service, those that use another first, and let others use the folder."""
         with ExitStack() as steps:
             steps.callback(self.folder.release)
-            for service in (self.postgres, self.valkey, self.postgrest, self.edge):
+            for service in self.services:
                 steps.callback(service.stop)
 
     def __enter__(self) -> Self:
@@ -144,9 +151,7 @@ class Stack:
         self.edge.spawn()
         self.postgres.start()
         self._say(f"PostgreSQL on port {self.postgres.port}")
-        create_roles(
-            self.superuser_url, postgres=self.secrets.postgres, authenticator=self.secrets.authenticator
-        )
+        create_roles(self.superuser_url, postgres=self.secrets.postgres, authenticator=self.secrets.authenticator)
         migrate(self.database_url, folder=self._migrations, say=self._say)
         self.postgrest.start()
         self.edge.wait_ready()

@@ -57,9 +57,7 @@ class Valkey(Service):
 
     def ready(self) -> bool:
         """Tell whether the server answers commands: it has then loaded its data."""
-        client = redis.Redis(
-            port=self.port, password=self.password, retry=Retry(NoBackoff(), 0), socket_timeout=2
-        )
+        client = redis.Redis(port=self.port, password=self.password, retry=Retry(NoBackoff(), 0), socket_timeout=2)
         try:
             return bool(client.ping())
         except redis.RedisError:

@@ -1,0 +1,181 @@
+"""`minutehand dev`: every service and every function on this machine, until Ctrl-C.
+
+Services, gateway, tick server, scheduler start in this order and stop in the reverse. The data stays.
+"""
+
+import errno
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from infra.local import routes
+from infra.local.dev_env import Given, greeting
+from infra.local.folder import DataFolder
+from infra.local.function_server import ROOT, Functions, FunctionServer
+from infra.local.scheduler import Scheduler
+from infra.local.service import Service, ServiceError
+from infra.local.stack import Stack
+from infra.local.stop_signal import Stopped, StopSignal
+from infra.migrate import MigrationError
+
+PORT = 8080
+DATA_DIR = Path(".minutehand")
+POLL = 0.1
+"""Seconds between two looks at the clock, the processes and the stop signal."""
+TICK_GRACE = 5
+"""Seconds that a tick under way gets at the end: a job it leaves behind is started again by its lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one run serves, and where."""
+
+    port: int = PORT
+    tick_seconds: float | None = None
+    """Time between ticks, above 0; None for the schedule in `routes`."""
+    data_dir: Path = DATA_DIR
+    source: Path = ROOT / "main.py"
+    """The file that exports the functions."""
+    routes: Path = routes.FILE
+
+    @classmethod
+    def of(cls, env: Mapping[str, str]) -> "Settings":
+        """Read PORT, TICK_SECONDS and DATA_DIR. Raises ServiceError for a value that makes no sense."""
+        port, seconds = env.get("PORT") or str(PORT), env.get("TICK_SECONDS") or None
+        if not port.isdecimal() or not 1 <= int(port) <= 65535:  # noqa: PLR2004 - TCP's ports
+            raise ServiceError(f"PORT is a number from 1 to 65535, not {port!r}")
+        return cls(int(port), _seconds(seconds) if seconds else None, Path(env.get("DATA_DIR") or DATA_DIR))
+
+
+def run(settings: Settings | None = None, env: Mapping[str, str] = os.environ) -> int:
+    """Serve until Ctrl-C or SIGTERM; return the exit status: 0 then, 1 after one line when it cannot start.
+
+    SUPABASE_URL with SUPABASE_KEY, and REDIS_URL, in `env` name real services, used in place of ours;
+    `settings` are read from `env` too unless given.
+    """
+    stop = StopSignal()
+    with stop.handled():
+        try:
+            _serve(settings or Settings.of(env), env, stop)
+        except Stopped:
+            pass
+        except (ServiceError, MigrationError, routes.RoutesError, psycopg.Error) as error:
+            print(f"minutehand: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _serve(settings: Settings, env: Mapping[str, str], stop: StopSignal) -> None:
+    """Bring everything up, then keep it going until `stop` raises Stopped."""
+    _check_port(settings.port)
+    events = routes.read(settings.routes)
+    if not events.schedules:
+        raise routes.RoutesError(f"{settings.routes} has no schedule: nothing would tick")
+    tick = events.schedules[0]
+    seconds = settings.tick_seconds or tick.seconds
+    given = Given.of(env, DataFolder(settings.data_dir).made())
+    stack = Stack(settings.data_dir, record=not given.record, index=not given.index, say=_say)
+    with stack, ExitStack() as running:
+        stop.check()
+        values = given.over(stack.env, f"http://127.0.0.1:{settings.port}")
+        stack.folder.write_env(values)
+        log = stack.folder.log
+        gateway = FunctionServer(
+            "the gateway",
+            Functions(str(settings.source), routes=str(settings.routes)),
+            env=values,
+            log=log("gateway"),
+            port=settings.port,
+        )
+        ticks = FunctionServer(
+            "the tick server",
+            Functions(str(settings.source), function=tick.function, grace=TICK_GRACE),
+            env={"TICK_BUDGET_SECONDS": env.get("TICK_BUDGET_SECONDS") or f"{budget(seconds):g}", **values},
+            log=log("tick"),
+        )
+        servers = [gateway, ticks]
+        running.callback(_stop, servers)
+        for server in servers:
+            server.spawn()
+        for server in servers:
+            server.wait_ready()
+        _say(f"functions of {settings.source.name} behind the routes of {settings.routes.name}")
+        print(greeting(values, settings.data_dir, seconds), flush=True)
+        _keep_going(Scheduler(ticks.port, seconds, _say), Watch(stack.services, servers), stop)
+
+
+class Watch:
+    """Looks after the processes: functions' servers come back, as in a cloud; a lost service is told once."""
+
+    def __init__(self, services: list[Service], servers: list[FunctionServer]) -> None:
+        self._services = list(services)
+        self._servers = servers
+
+    def poll(self) -> None:
+        """Restart and report what has ended since the last look."""
+        for server in self._servers:
+            if server.pid is None:
+                _say(f"{server.name} ended with status {server.returncode} and is started again")
+                server.spawn()
+        for service in [each for each in self._services if each.pid is None]:
+            _say(f"{service.name} ended with status {service.returncode}; its log is {service.log}")
+            self._services.remove(service)
+
+
+def _keep_going(scheduler: Scheduler, watch: Watch, stop: StopSignal) -> None:
+    while True:
+        stop.check()
+        watch.poll()
+        scheduler.poll()
+        time.sleep(POLL)
+
+
+def _stop(servers: list[FunctionServer]) -> None:
+    _say("stopping")
+    for server in servers:
+        server.signal(server.stop_signal)
+    for server in servers:
+        server.stop()
+
+
+def budget(seconds: float) -> float:
+    """Return the budget, in seconds, of ticks that come every `seconds`: 55 of 60, never under 1."""
+    return max(1.0, seconds - max(1.0, seconds / 12))
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value <= 86400:  # noqa: PLR2004 - a day
+        raise ServiceError(f"TICK_SECONDS is a number above 0 and up to 86400, not {text!r}")
+    return value
+
+
+def _check_port(port: int) -> None:
+    """Refuse a port that is taken before anything is started."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the gateway's own socket
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen()
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            reason = "in use" if taken else (error.strerror or "refused").lower()
+            raise ServiceError(f"port {port} is {reason}: set PORT to another one") from None
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

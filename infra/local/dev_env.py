@@ -1,0 +1,81 @@
+"""Which services `minutehand dev` uses, and what its functions, the CLI and a person are told of them."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from infra.local.service import ServiceError
+
+KEY = "dev-key"
+SENDER = "minutehand@example.com"
+RECORD = ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"]
+"""What names a Supabase project; DATABASE_URL only serves the person and the CLI."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The caller's environment: which real services it names."""
+
+    env: Mapping[str, str]
+
+    @classmethod
+    def of(cls, env: Mapping[str, str], ours: Set[str]) -> "Given":
+        """Read `env`, leaving out services whose key is among `ours`: a shell sourced an earlier run's `env`.
+
+        Raises ServiceError when only one of SUPABASE_URL and SUPABASE_KEY is given.
+        """
+        given = {name: value for name, value in env.items() if value}
+        if given.get("SUPABASE_KEY") in ours:
+            given = {name: value for name, value in given.items() if name not in RECORD}
+        if urlsplit(given.get("REDIS_URL", "")).password in ours:
+            del given["REDIS_URL"]
+        if ("SUPABASE_URL" in given) != ("SUPABASE_KEY" in given):
+            raise ServiceError("SUPABASE_URL and SUPABASE_KEY go together: set both or neither")
+        return cls(given)
+
+    @property
+    def record(self) -> bool:
+        """Whether a real Supabase is named."""
+        return "SUPABASE_URL" in self.env
+
+    @property
+    def index(self) -> bool:
+        """Whether a real Redis is named."""
+        return "REDIS_URL" in self.env
+
+    def over(self, local: Mapping[str, str], url: str) -> dict[str, str]:
+        """Return the functions' settings: the caller's, else the `local` services'; and ours, at `url`."""
+        names = ["MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "MINUTEHAND_API_KEYS"]
+        names += RECORD if self.record else []
+        names += ["REDIS_URL"] if self.index else []
+        defaults = {"MAIL_FROM": SENDER, "MINUTEHAND_API_KEYS": KEY}
+        values = {**defaults, **local, **{name: self.env[name] for name in names if name in self.env}}
+        key = self.env.get("MINUTEHAND_API_KEY") or values["MINUTEHAND_API_KEYS"].split(",")[0].strip()
+        return {**values, "MINUTEHAND_URL": url, "MINUTEHAND_API_KEY": key}
+
+
+def greeting(values: Mapping[str, str], data_dir: Path, seconds: float) -> str:
+    """Return what a newcomer needs: the address, the key, a job to paste, and where things lie."""
+    url, key = values["MINUTEHAND_URL"], values["MINUTEHAND_API_KEY"]
+    job = (
+        '{"type": "email_notification", "payload": {"to": "test@example.com", '
+        '"subject": "Hello!", "message": "This is a test job."}}'
+    )
+    return f"""
+Minutehand listens on {url}; it ticks every {seconds:g} s.
+
+  API key   {key}
+  mail      {values["MAIL_URL"]}
+  objects   {values["STORAGE_PREFIXES"]}
+  settings  {data_dir}/env
+  logs      {data_dir}/logs
+
+Post a job:
+
+  curl {url}/jobs \\
+    -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
+    -d '{job}'
+
+Ctrl-C stops everything; the data stays.
+"""

@@ -1,0 +1,127 @@
+"""Serves functions over HTTP: gunicorn with one worker of several threads, in a process of its own.
+
+`python -m infra.local.function_server` is that process; its settings come as JSON in FUNCTION_SERVER.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra.local.service import Service
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    """Which functions a server serves."""
+
+    source: str
+    """The file that exports them, as `main.py` does."""
+    routes: str = ""
+    """A `serverless.yml`: every function with a route is served behind it."""
+    function: str = ""
+    """In place of routes: this one alone, whatever the path, as a cloud's trigger calls it."""
+    threads: int = 8
+    """Requests answered at once."""
+    grace: int = 3
+    """Seconds that a stopped server gives to the requests it is answering."""
+    port: int = 0
+    ready_file: str = ""
+    """What the server touches once the functions are loaded: it listens before that."""
+
+
+class FunctionServer(Service):
+    """The server's process."""
+
+    def __init__(
+        self, name: str, functions: Functions, *, env: Mapping[str, str], log: Path, port: int | None = None
+    ) -> None:
+        """Serve `functions` on 127.0.0.1, with `env` added to our own environment."""
+        super().__init__(log, port)
+        self.name = name
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._ready = log.with_suffix(".ready")
+        self.functions = replace(functions, port=self.port, ready_file=str(self._ready))
+        self._env = env
+
+    def prepare(self) -> None:
+        """Forget that an earlier run was ready."""
+        self._ready.unlink(missing_ok=True)
+
+    def ready(self) -> bool:
+        """Tell whether the functions are loaded and served."""
+        return self._ready.exists()
+
+    def command(self) -> list[str]:
+        """Return this module as a program."""
+        return [sys.executable, "-m", "infra.local.function_server"]
+
+    def environment(self) -> dict[str, str]:
+        """Return the functions' environment, in which modules of the current folder can be imported."""
+        env = {**os.environ, **self._env}
+        path = [os.getcwd(), str(ROOT), *filter(None, [env.get("PYTHONPATH")])]  # noqa: PTH109 - as text
+        return {
+            **env,
+            "PYTHONPATH": os.pathsep.join(path),
+            "FUNCTION_SERVER": json.dumps(asdict(self.functions)),
+        }
+
+
+def load(functions: Functions) -> "WSGIApplication":
+    """Return the WSGI application for `functions`."""
+    from infra.local import gateway, routes  # noqa: PLC0415 - the starter needs no functions-framework
+
+    if functions.function:
+        return gateway.application(functions.function, Path(functions.source))
+    return gateway.gateway(routes.read(Path(functions.routes)), Path(functions.source))
+
+
+def options(functions: Functions) -> dict[str, object]:
+    """Return gunicorn's settings."""
+    return {
+        "bind": f"127.0.0.1:{functions.port}",
+        "worker_class": "gthread",
+        "workers": 1,
+        "threads": functions.threads,
+        "timeout": 120,  # of the worker's heartbeat: a thread may take longer
+        "graceful_timeout": functions.grace,
+        "keepalive": 75,
+        # Above what API Gateway lets pass (10,240 bytes of request line and headers), so ours decide.
+        "limit_request_line": 0,
+        "limit_request_field_size": 16384,
+        "loglevel": "warning",
+        "post_worker_init": lambda _worker: Path(functions.ready_file).touch(),
+        "control_socket_disable": True,
+        "proc_name": "minutehand",
+    }
+
+
+def main() -> None:
+    """Serve what FUNCTION_SERVER says until SIGTERM."""
+    # No types; imported here because only this process needs it.
+    from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    functions = Functions(**json.loads(os.environ.pop("FUNCTION_SERVER")))
+
+    class Server(BaseApplication):  # type: ignore[misc]
+        def load_config(self) -> None:
+            for name, value in options(functions).items():
+                if name in self.cfg.settings:  # a few came late: older versions know them not
+                    self.cfg.set(name, value)
+
+        def load(self) -> "WSGIApplication":
+            return load(functions)
+
+    Server().run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Functions that tell what they were asked: what `main.py` exports, for tests of the local emulation."""
+
+import os
+import threading
+import time
+from typing import Any
+
+import flask
+from flask.typing import ResponseReturnValue
+
+
+def _echo(name: str, request: flask.Request) -> dict[str, Any]:
+    return {
+        "function": name,
+        "path": request.path,
+        "query": request.query_string.decode(),
+        "bytes": len(request.get_data()),
+        "env": {key: os.environ.get(key) for key in ("SUPABASE_URL", "REDIS_URL", "MINUTEHAND_API_KEYS")},
+    }
+
+
+def create_job(request: flask.Request) -> ResponseReturnValue:
+    """Answer 413 over 256 KiB, else the echo."""
+    if len(request.get_data()) > 256 * 1024:
+        return {"status": 413}, 413
+    return _echo("create_job", request), 201
+
+
+def list_jobs(request: flask.Request) -> ResponseReturnValue:
+    """Answer after as many milliseconds as `sleep` says."""
+    time.sleep(float(request.args.get("sleep", 0)) / 1000)
+    return _echo("list_jobs", request)
+
+
+def get_job(request: flask.Request) -> ResponseReturnValue:
+    """Answer the echo."""
+    return _echo("get_job", request)
+
+
+def cancel_job(request: flask.Request) -> ResponseReturnValue:
+    """Answer the echo."""
+    return _echo("cancel_job", request)
+
+
+def health(request: flask.Request) -> ResponseReturnValue:
+    """Answer the echo."""
+    return _echo("health", request)
+
+
+def openapi(request: flask.Request) -> ResponseReturnValue:
+    """Answer the echo."""
+    return _echo("openapi", request)
+
+
+def not_found(request: flask.Request) -> ResponseReturnValue:
+    """Answer the echo as 404."""
+    return _echo("not_found", request), 404
+
+
+def tick(_request: flask.Request) -> ResponseReturnValue:
+    """Report one completed job, but retire the process at the third call."""
+    _ticks.append(time.time())
+    if len(_ticks) == RETIRES_AT:
+        threading.Timer(0.2, os._exit, (0,)).start()
+    return {
+        "started": 1,
+        "completed": 1,
+        "failed": 0,
+        "stopped": "drained",
+        "duration_ms": 7,
+        "budget_ms": 1000 * float(os.environ["TICK_BUDGET_SECONDS"]),
+    }
+
+
+RETIRES_AT = 3
+_ticks: list[float] = []
