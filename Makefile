@@ -30,6 +30,12 @@ node_modules/.ready: package.json package-lock.json
 	@npm install --no-save --silent --no-audit --no-fund
 	@touch $@
 
+dev: setup ## Run everything on this machine (PORT=8080 TICK_SECONDS=60 DATA_DIR=.minutehand)
+	@$(BIN)/minutehand dev
+
+test: setup ## Run the tests
+	@$(BIN)/pytest
+
 lock: $(VENV)/.uv ## Resolve the lock files anew from pyproject.toml and package.json
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 requirements/uv.in -o requirements/uv.txt
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements/dev.txt
@@ -37,4 +43,4 @@ lock: $(VENV)/.uv ## Resolve the lock files anew from pyproject.toml and package
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt --extra tick pyproject.toml -o requirements/tick.txt
 	@npm install --silent --package-lock-only
 
-.PHONY: help setup lock
+.PHONY: help setup dev test lock

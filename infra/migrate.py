@@ -98,14 +98,13 @@ def _apply(connection: psycopg.Connection, migration: Migration) -> bool:
     with connection.transaction():
         _lock(connection)
         done = connection.execute(
-            "select from supabase_migrations.schema_migrations where version = %s", (migration.version,)
+            "select true from supabase_migrations.schema_migrations where version = %s", (migration.version,)
         )
         if done.fetchone():
             return False
         connection.execute(migration.text)
         connection.execute(
-            "insert into supabase_migrations.schema_migrations (version, name, statements)"
-            " values (%s, %s, %s)",
+            "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)",
             (migration.version, migration.name, [migration.text.decode()]),
         )
     return True

@@ -1,6 +1,7 @@
 """Which services `minutehand dev` uses, and what its functions, the CLI and a person are told of them."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ class Given:
     env: Mapping[str, str]
 
     @classmethod
-    def of(cls, env: Mapping[str, str], ours: Set[str]) -> "Given":
+    def of(cls, env: Mapping[str, str], ours: AbstractSet[str]) -> "Given":
         """Read `env`, leaving out services whose key is among `ours`: a shell sourced an earlier run's `env`.
 
         Raises ServiceError when only one of SUPABASE_URL and SUPABASE_KEY is given.

@@ -72,7 +72,7 @@ class Postgrest(Service):
 def create_roles(superuser_url: str, *, postgres: str, authenticator: str) -> None:
     """Make Supabase's roles in a fresh database, with these two passwords; leave a prepared one as it is."""
     with psycopg.connect(superuser_url) as connection:
-        if connection.execute("select from pg_roles where rolname = 'authenticator'").fetchone():
+        if connection.execute("select true from pg_roles where rolname = 'authenticator'").fetchone():
             return
         connection.execute(ROLES.read_bytes())
         for role, password in (("postgres", postgres), ("authenticator", authenticator)):

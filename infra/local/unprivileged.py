@@ -1,6 +1,7 @@
-"""How root steps down for a program that refuses to run as root."""
+"""How root steps down for PostgreSQL, which refuses to run as root."""
 
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -9,9 +10,6 @@ from functools import cache
 from pathlib import Path
 
 from infra.local.service import ServiceError
-
-NOBODY = 65534
-"""The uid that owns nothing, on Linux and the BSDs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +34,12 @@ class StepDown:
 
 
 def step_down(data: Path, installation: Path) -> StepDown:
-    """Decide how a program with its files in `installation` and its `data` runs for the user we are.
+    """Decide how PostgreSQL with its files in `installation` and its `data` runs for the user we are.
 
     As root: as the owner of `data`, or nobody. Both folders may lie in a home that only root may enter, so
     the program keeps root's right to pass folders where `setpriv` can arrange it; the program does not
-    look at capabilities, only at its uid. Without it the installation is copied to a folder open to all,
-    and `data` has to be within reach.
+    look at capabilities, only at its uid. Without it `data` has to be within reach, and an installation
+    that is not is copied beside it.
 
     Raises ServiceError when `data` is another user's, or out of reach.
     """
@@ -49,7 +47,7 @@ def step_down(data: Path, installation: Path) -> StepDown:
         if data.exists() and data.stat().st_uid != os.geteuid():
             raise ServiceError(f"{data} is uid {data.stat().st_uid}'s: start as that user, or set DATA_DIR")
         return StepDown(installation)
-    uid = (data.stat().st_uid if data.exists() else 0) or NOBODY
+    uid = (data.stat().st_uid if data.exists() else 0) or _nobody()
     if data.exists() and data.stat().st_uid == 0:
         _give_tree(data, uid)
     prefix = _setpriv(uid)
@@ -61,8 +59,13 @@ def step_down(data: Path, installation: Path) -> StepDown:
             "set DATA_DIR to a folder outside of root's home, such as /var/tmp/minutehand",
         )
     if not _works((str(installation / "bin" / "postgres"), "--version"), uid):
-        installation = _copy_for_all(installation)
+        installation = _copy_for_all(installation, data.parent)
     return StepDown(installation, uid)
+
+
+def _nobody() -> int:
+    # By name: the number differs between systems, and initdb wants a user that is listed.
+    return pwd.getpwnam("nobody").pw_uid
 
 
 def _setpriv(uid: int) -> tuple[str, ...]:
@@ -104,8 +107,17 @@ def _give_tree(folder: Path, uid: int) -> None:
         os.chown(path, uid, uid, follow_symlinks=False)
 
 
-def _copy_for_all(installation: Path) -> Path:
-    """Copy the installation to a new folder under the temporary one that every user may read."""
-    target = Path(tempfile.mkdtemp(prefix="minutehand-postgres-"))
-    target.chmod(0o755)
-    return shutil.copytree(installation, target / "pginstall", symlinks=True)
+def _copy_for_all(installation: Path, folder: Path) -> Path:
+    """Copy the installation into `folder`, where every user may read it; keep the copy for the next start."""
+    package = installation.parent
+    version = (installation / "bin" / "postgres").stat().st_mtime_ns
+    target = folder / f"postgres-program-{version}"
+    if not target.exists():
+        fresh = Path(tempfile.mkdtemp(dir=folder))
+        # The programs find the wheel's libraries by their place beside the package.
+        for part in (installation, package.with_name(package.name + ".libs")):
+            if part.exists():
+                shutil.copytree(part, fresh / part.relative_to(package.parent), symlinks=True)
+        fresh.chmod(0o755)
+        fresh.rename(target)
+    return target / installation.relative_to(package.parent)
