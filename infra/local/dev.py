@@ -27,6 +27,7 @@ from infra.migrate import MigrationError
 
 PORT = 8080
 DATA_DIR = Path(".minutehand")
+MAIN = ROOT / "main.py"
 POLL = 0.1
 """Seconds between two looks at the clock, the processes and the stop signal."""
 TICK_GRACE = 5
@@ -41,29 +42,34 @@ class Settings:
     tick_seconds: float | None = None
     """Time between ticks, above 0; None for the schedule in `routes`."""
     data_dir: Path = DATA_DIR
-    source: Path = ROOT / "main.py"
+    source: Path = MAIN
     """The file that exports the functions."""
     routes: Path = routes.FILE
 
     @classmethod
-    def of(cls, env: Mapping[str, str]) -> "Settings":
+    def of(cls, env: Mapping[str, str], source: Path) -> "Settings":
         """Read PORT, TICK_SECONDS and DATA_DIR. Raises ServiceError for a value that makes no sense."""
         port, seconds = env.get("PORT") or str(PORT), env.get("TICK_SECONDS") or None
         if not port.isdecimal() or not 1 <= int(port) <= 65535:  # noqa: PLR2004 - TCP's ports
             raise ServiceError(f"PORT is a number from 1 to 65535, not {port!r}")
-        return cls(int(port), _seconds(seconds) if seconds else None, Path(env.get("DATA_DIR") or DATA_DIR))
+        return cls(
+            port=int(port),
+            tick_seconds=_seconds(seconds) if seconds else None,
+            data_dir=Path(env.get("DATA_DIR") or DATA_DIR),
+            source=source,
+        )
 
 
-def run(settings: Settings | None = None, env: Mapping[str, str] = os.environ) -> int:
+def run(env: Mapping[str, str] = os.environ, source: Path = MAIN) -> int:
     """Serve until Ctrl-C or SIGTERM; return the exit status: 0 then, 1 after one line when it cannot start.
 
-    SUPABASE_URL with SUPABASE_KEY, and REDIS_URL, in `env` name real services, used in place of ours;
-    `settings` are read from `env` too unless given.
+    `env` gives PORT, TICK_SECONDS and DATA_DIR, as `Settings` has them; SUPABASE_URL with SUPABASE_KEY, and
+    REDIS_URL, name real services, used in place of ours. `source` is the file that exports the functions.
     """
     stop = StopSignal()
     with stop.handled():
         try:
-            _serve(settings or Settings.of(env), env, stop)
+            _serve(Settings.of(env, source), env, stop)
         except Stopped:
             pass
         except (ServiceError, MigrationError, routes.RoutesError, psycopg.Error) as error:

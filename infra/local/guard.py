@@ -29,14 +29,17 @@ class Guard:
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
+        self._children: set[int] = set()
         atexit.register(self._close)
 
     def protect(self, pid: int, stop: signal.Signals) -> None:
         """End `pid`, a leader of its own process group, with `stop` (then SIGKILL) once the owner is gone."""
+        self._children.add(pid)
         self._tell(f"+{pid} {int(stop)}\n")
 
     def release(self, pid: int) -> None:
         """Forget `pid`, which has ended: its number may soon be another's."""
+        self._children.discard(pid)
         self._tell(f"-{pid}\n")
 
     def _tell(self, line: str) -> None:
@@ -49,7 +52,9 @@ class Guard:
             return  # a fork of the owner, whose children these are not
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait()
+        if not self._children:
+            self._process.wait()
+        # Else it has work, part of which is to see us gone: until then what has ended stays a zombie.
 
 
 _guard: Guard | None = None

@@ -1,0 +1,55 @@
+"""Which services `minutehand dev` uses, and what it tells of them."""
+
+import pytest
+
+from infra.local.dev_env import Given
+from infra.local.service import ServiceError
+
+LOCAL = {
+    "SUPABASE_URL": "http://127.0.0.1:1",
+    "SUPABASE_KEY": "sb_secret_local",
+    "DATABASE_URL": "postgresql://local",
+    "REDIS_URL": "redis://:local@127.0.0.1:2/0",
+    "MAIL_URL": "file:///outbox",
+    "STORAGE_PREFIXES": "file:///objects/",
+}
+SUPABASE = {"SUPABASE_URL": "https://x.supabase.co", "SUPABASE_KEY": "sb_secret_real"}
+
+
+def test_local_services_are_used_unless_others_are_named() -> None:
+    """With nothing set all services are local, and the key is dev-key."""
+    given = Given.of({"REDIS_URL": ""}, frozenset())
+    assert not given.record
+    assert not given.index
+    values = given.over(LOCAL, "http://127.0.0.1:8080")
+    assert values | LOCAL == values
+    assert values["MINUTEHAND_API_KEY"] == "dev-key"
+
+
+def test_each_real_service_replaces_its_local_one() -> None:
+    """A real Redis leaves the record local, and a real Supabase the index."""
+    redis = {"REDIS_URL": "rediss://real"}
+    assert Given.of(redis, frozenset()).over(LOCAL, "u") == {**Given.of({}, frozenset()).over(LOCAL, "u"), **redis}
+    given = Given.of(SUPABASE, frozenset())
+    assert (given.record, given.index) == (True, False)
+    assert given.over({"REDIS_URL": "redis://local"}, "u").items() >= SUPABASE.items()
+
+
+@pytest.mark.parametrize("name", sorted(SUPABASE))
+def test_supabases_address_and_key_go_together(name: str) -> None:
+    """One without the other is refused: a real key must not meet a local address."""
+    with pytest.raises(ServiceError, match="set both or neither"):
+        Given.of({name: SUPABASE[name]}, frozenset())
+
+
+def test_addresses_of_an_earlier_run_are_not_taken_for_real_services() -> None:
+    """A shell that sourced DATA_DIR/env may start `make dev` again."""
+    given = Given.of(LOCAL, {"sb_secret_local", "local"})
+    assert (given.record, given.index) == (False, False)
+
+
+def test_callers_keys_and_mail_win() -> None:
+    """MINUTEHAND_API_KEYS replaces dev-key, and the first of them is the one told."""
+    given = Given.of({"MINUTEHAND_API_KEYS": "a,b", "MAIL_URL": "smtp://host"}, frozenset())
+    values = given.over(LOCAL, "u")
+    assert (values["MINUTEHAND_API_KEY"], values["MAIL_URL"]) == ("a", "smtp://host")

@@ -1,0 +1,116 @@
+"""The stack starts quickly, keeps its data, and leaves nothing running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+import redis
+
+from infra.local.service import ServiceError
+from infra.local.stack import Stack
+from infra.local.supabase_keys import service_role_jwt
+from tests.local.leftovers import family, wait_until_gone
+
+
+def test_environment_reaches_every_service(clean: Stack) -> None:
+    """The addresses and keys in `env` work as they are."""
+    env = clean.env
+    with psycopg.connect(env["DATABASE_URL"]) as connection:
+        assert connection.execute("select current_setting('is_superuser')").fetchone() == ("off",)
+    with redis.Redis.from_url(env["REDIS_URL"]) as client:
+        assert client.ping()
+    for key in (env["SUPABASE_KEY"], service_role_jwt(clean.secrets.jwt)):
+        assert httpx.get(env["SUPABASE_URL"] + "/rest/v1/", headers={"apikey": key}).status_code == 200
+
+
+def test_new_objects_in_public_are_open_to_the_apis_roles(stack: Stack) -> None:
+    """As on Supabase, a function is everyone's until its migration revokes that."""
+    with psycopg.connect(stack.database_url) as connection:
+        connection.execute("create function public.f() returns int language sql as 'select 1'")
+        query = "select has_function_privilege(r, 'public.f()', 'execute') from unnest(%s::text[]) r"
+        assert connection.execute(query, (["anon", "authenticated", "service_role"],)).fetchall() == [(True,)] * 3
+        connection.rollback()
+
+
+def test_data_and_keys_outlive_a_restart(tmp_path: Path) -> None:
+    """A second start is quick, has the data of the first, and the same keys."""
+    with Stack(tmp_path) as first:
+        with redis.Redis.from_url(first.valkey.url) as client:
+            client.set("kept", "yes")
+        with psycopg.connect(first.database_url) as connection:
+            connection.execute("create table kept ()")
+    began = time.monotonic()
+    with Stack(tmp_path) as second:
+        assert time.monotonic() - began < 5
+        assert second.secrets == first.secrets
+        with redis.Redis.from_url(second.valkey.url) as client:
+            assert client.get("kept") == b"yes"
+        with psycopg.connect(second.database_url) as connection:
+            connection.execute("select from kept")
+
+
+def test_second_stack_on_the_same_folder_is_refused(stack: Stack) -> None:
+    """One process at a time uses a data folder; the error names that process in one line."""
+    with pytest.raises(ServiceError, match=f"in use by process {os.getpid()}: .*DATA_DIR") as refused:
+        Stack(stack.folder.path)
+    assert "\n" not in str(refused.value)
+
+
+def test_secrets_are_for_their_owner_only(stack: Stack) -> None:
+    """Keys lie in files that only the owner reads, and on no command line."""
+    path = stack.folder.path
+    assert all((path / name).stat().st_mode & 0o077 == 0 for name in ("secrets.json", "valkey/valkey.conf"))
+    shown = " ".join(word for service in stack.services for word in service.command())
+    assert not [secret for secret in stack.folder.made() if secret in shown]
+
+
+@pytest.mark.parametrize("name", ["postgres", "valkey", "postgrest", "edge"])
+def test_each_service_can_be_killed_and_started(stack: Stack, name: str) -> None:
+    """A fault test ends any one service; started again it is where it was."""
+    service = getattr(stack, name)
+    service.kill()
+    assert service.pid is None
+    service.start()
+    if name == "postgres":
+        stack.postgrest.wait_ready()
+    headers = {"apikey": stack.secrets.secret_key}
+    assert httpx.get(stack.edge.url + "/rest/v1/", headers=headers).status_code == 200
+
+
+STARTS_A_STACK = """
+import sys, time
+from pathlib import Path
+from infra.local.stack import Stack
+stack = Stack(Path(sys.argv[1]))
+stack.start()
+print("up", flush=True)
+if sys.argv[2] == "wait":
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM", "return"])
+def test_nothing_outlives_its_starter(tmp_path: Path, end: str) -> None:
+    """Whether the starter is killed or just forgets to stop, every service ends and the data is left clean."""
+    mode = "return" if end == "return" else "wait"
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTS_A_STACK, str(tmp_path / "data"), mode], stdout=subprocess.PIPE
+    ) as starter:
+        assert starter.stdout is not None
+        if mode == "wait":
+            assert starter.stdout.readline() == b"up\n"
+            started = family(starter.pid)
+            assert len(started) > 5
+            starter.send_signal(signal.Signals[end])
+            starter.wait()
+            assert wait_until_gone(started) == {}
+        else:
+            assert starter.wait() == 0
+    log = (tmp_path / "data" / "logs" / "postgres.log").read_text()
+    assert "database system is shut down" in log.splitlines()[-1]
