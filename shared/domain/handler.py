@@ -1,6 +1,7 @@
 """A handler: the code that a job's type names, and what it is given."""
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,9 @@ from pydantic import BaseModel
 
 from shared.ports.mail import Mailer
 from shared.ports.objects import ObjectStore
+
+NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z", re.ASCII)
+"""What a handler, and so a job's type, may be called; the table `minutehand.jobs` checks the same."""
 
 
 class Isolation(StrEnum):

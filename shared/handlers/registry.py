@@ -2,20 +2,18 @@
 
 import importlib
 import inspect
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from shared.domain.handler import Handler, Isolation
+from shared.domain.handler import NAME, Handler, Isolation
 
 BUILT_IN = (
     "shared.handlers.email_notification",
     "shared.handlers.resize_image",
     "shared.handlers.generate_pdf",
 )
-_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z")
 _registered: dict[str, Handler] = {}
 
 Run = TypeVar("Run", bound=Callable[..., Any])
@@ -37,7 +35,7 @@ def handler(
 
     Raises `ValueError` for a bad name, time limit or isolation, and for a name that is taken.
     """
-    if not _NAME.match(name):
+    if not NAME.match(name):
         raise ValueError(f"handler name {name!r}: 1 to 64 of a-z 0-9 _ . -, first a letter")
     if not timeout > 0:
         raise ValueError(f"handler {name}: timeout must be more than 0 seconds")

@@ -24,7 +24,7 @@ BATCH = 500
 
 def sql(name: str) -> LiteralString:
     """Return the text of a shape's file."""
-    return cast(LiteralString, (SHAPES / f"{name}.sql").read_text())
+    return cast("LiteralString", (SHAPES / f"{name}.sql").read_text())
 
 
 def build(db: psycopg.Connection, shape: str) -> None:

@@ -195,9 +195,9 @@ begin
   where l.id = w.id and l.token = $2 and not exists (select from minutehand.open o where o.id = w.id);
 end $$;
 
--- Takes [{id, token, "to": completed | failed | pending, result, reason, kind, error, delay_ms}]: what became of
--- each start. `kind` and `error` record the attempt's error, `reason` ends a failed job, `delay_ms` delays a
--- pending one's next attempt.
+-- Takes [{id, token, "to": completed | failed | pending | unstarted, result, reason, kind, error, delay_ms}]: what
+-- became of each start. `kind` and `error` record the attempt's error, `reason` ends a failed job, `delay_ms` delays
+-- a pending one's next attempt; an unstarted one was never entered, gives its lease back and counts nothing.
 -- Answers [[id, verdict, wait_ms]]: settled (wait_ms: until a pending one is due again), also
 -- when this token had settled it before; lost: the lease was no longer this token's, nothing was changed.
 create function public.minutehand_settle_v1(outcomes jsonb) returns jsonb
@@ -223,14 +223,14 @@ begin
     set attempt = x.attempt + 1, token = g.token, run_at = now() + g.delay_ms * interval '1 ms'
     from gone g where x.id = g.id and g."to" = 'pending')
   , done as (
-    delete from minutehand.open x using gone g where x.id = g.id and g."to" <> 'pending'
+    delete from minutehand.open x using gone g where x.id = g.id and g."to" in ('completed', 'failed')
     returning x.id, x.type, x.created_at, x.run_at, x.attempt + 1 as attempt, x.crashes,
               g.token, g.started_at, g."to", g.reason, g.result)
   , ended as (
     insert into minutehand.finished
       (id, type, status, created_at, run_at, started_at, attempt, crashes, token, reason, result)
     select id, type, "to", created_at, run_at, started_at, attempt, crashes, token, reason, result from done)
-  select count(*), jsonb_agg(jsonb_build_array(g.id, 'settled', case when g."to" = 'pending' then g.delay_ms end))
+  select count(*), jsonb_agg(jsonb_build_array(g.id, 'settled', case g."to" when 'pending' then g.delay_ms when 'unstarted' then 0 end))
   from gone g into settled, verdicts;
   if settled = jsonb_array_length(outcomes) then
     return verdicts;

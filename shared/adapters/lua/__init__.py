@@ -1,0 +1,1 @@
+"""Lua scripts, one file each; `shared/adapters/redis_index.py` runs them."""

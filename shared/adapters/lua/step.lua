@@ -1,0 +1,75 @@
+-- One step of the index: follow what the record said, then claim what is due. Atomic, one round trip.
+--
+-- KEYS     the ZSETs of one installation (one hash tag), in the order to claim from; member = job id,
+--          score = when to look, in ms of Redis' own clock
+-- ARGV[1]  JSON: {hold, room, lane, remove, wait, back, add}
+--   hold    ms that a claim holds a member
+--   room    how many members each lane may claim
+--   lane    the lane of each key that may be claimed from, by position; 0: do not claim from it
+--   remove  [key, id]: forget the member
+--   wait    [key, id, held score, ms]: look again ms from now, if the claim is still the caller's
+--   back    [key, id, held score, old score]: undo the claim, if it is still the caller's
+--   add     [key, id, ms]: look ms from now; a member that is there stays as it is
+-- Returns  {added, claims}: how many of `add` were new, and for each key with claims
+--          {key, score that holds them, {id, old score, id, old score, …}}; keys count from 1
+
+local ask = cjson.decode(ARGV[1])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function text(n) return string.format('%.0f', n) end
+
+-- Members by key, so that each key gets few commands; Lua's unpack takes some thousands of values at most.
+local function each_chunk(rows, values_of, act)
+  local of = {}
+  for _, row in ipairs(rows) do
+    local values = of[row[1]]
+    if not values then values = {}; of[row[1]] = values end
+    values_of(row, values)
+    if #values >= 2000 then act(KEYS[row[1]], values); of[row[1]] = {} end
+  end
+  for key, values in pairs(of) do
+    if #values > 0 then act(KEYS[key], values) end
+  end
+end
+
+each_chunk(ask.remove,
+  function(row, values) values[#values + 1] = row[2] end,
+  function(key, values) redis.call('ZREM', key, unpack(values)) end)
+
+local function mine(row)
+  local score = redis.call('ZSCORE', KEYS[row[1]], row[2])
+  return score and tonumber(score) == row[3]
+end
+for _, row in ipairs(ask.wait) do
+  if mine(row) then redis.call('ZADD', KEYS[row[1]], 'XX', text(now + row[4]), row[2]) end
+end
+for _, row in ipairs(ask.back) do
+  if mine(row) then redis.call('ZADD', KEYS[row[1]], 'XX', text(row[4]), row[2]) end
+end
+
+local added = 0
+each_chunk(ask.add,
+  function(row, values) values[#values + 1] = text(now + row[3]); values[#values + 1] = row[2] end,
+  function(key, values) added = added + redis.call('ZADD', key, 'NX', unpack(values)) end)
+
+local claims = {}
+local held = text(now + ask.hold)
+for at, key in ipairs(KEYS) do
+  local lane = ask.lane[at] or 0
+  local room = lane > 0 and ask.room[lane] or 0
+  if room > 0 then
+    local due = redis.call('ZRANGEBYSCORE', key, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, room)
+    if #due > 0 then
+      ask.room[lane] = room - #due / 2
+      local holds = {}
+      for i = 1, #due, 2 do
+        holds[#holds + 1] = held
+        holds[#holds + 1] = due[i]
+        if #holds >= 2000 then redis.call('ZADD', key, 'XX', unpack(holds)); holds = {} end
+      end
+      if #holds > 0 then redis.call('ZADD', key, 'XX', unpack(holds)) end
+      claims[#claims + 1] = { at, held, due }
+    end
+  end
+end
+return { added, claims }

@@ -1,0 +1,140 @@
+"""The record over one callable, `rpc(name, params)`: what is asked of a transport is only that."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from shared.domain.cursor import Position
+from shared.domain.job import Idempotency, JobJson, NewJob
+from shared.domain.json_value import JsonValue
+from shared.domain.policy import Dead, Done, RetryAfter, Unstarted
+from shared.ports.record import (
+    Cancelled,
+    Created,
+    CreateOutcome,
+    Due,
+    Listed,
+    Page,
+    Settled,
+    Settlement,
+    Start,
+    Started,
+    Verdict,
+)
+
+Rpc = Callable[[str, Mapping[str, Any]], Any]
+"""Calls the SQL function `public.<name>` with named JSON parameters and returns its JSON answer.
+
+Raises what the `Record` port raises.
+"""
+
+
+class RpcRecord:
+    """The `Record` port; each method is one call of the SQL function of its name."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+
+    def create(self, jobs: Sequence[NewJob], idempotency: Idempotency | None = None) -> Created:
+        """See the port."""
+        params: dict[str, Any] = {"jobs": [_new_job(job) for job in jobs]}
+        if idempotency:
+            params |= {"owner": idempotency.owner, "key": idempotency.key, "request": idempotency.request}
+        answer = self._rpc("minutehand_create_v1", params)
+        made = answer.get("jobs", [])
+        waits = [job.pop("wait_ms") for job in made]
+        return Created(CreateOutcome(answer["outcome"]), answer.get("installation", ""), made, waits)
+
+    def get(self, job: UUID) -> JobJson | None:
+        """See the port."""
+        found: JobJson | None = self._rpc("minutehand_get_v1", {"id": str(job)})
+        return found
+
+    def list(self, status: str | None, type_: str | None, limit: int, after: Position | None) -> Listed:
+        """See the port."""
+        params: dict[str, Any] = {"status": status, "type": type_, "max_rows": limit}
+        if after:
+            params |= {"at": after.created_at, "id": str(after.id)}
+        jobs = self._rpc("minutehand_list_v1", params)["jobs"]
+        return Listed(jobs, [Position(job.pop("position"), UUID(job["id"])) for job in jobs])
+
+    def cancel(self, job: UUID) -> Cancelled | None:
+        """See the port."""
+        answer = self._rpc("minutehand_cancel_v1", {"id": str(job)})
+        return Cancelled(answer["cancelled"], answer["job"]) if answer else None
+
+    def page(self, types: Sequence[str], horizon_ms: int, limit: int, after: JsonValue = None) -> Page:
+        """See the port."""
+        answer = self._rpc(
+            "minutehand_page_v1",
+            {"types": list(types), "horizon_ms": horizon_ms, "max_rows": limit, "after": after},
+        )
+        return Page(
+            answer["installation"],
+            [Due(*row) for row in answer["jobs"]],
+            answer["next"],
+            frozenset(answer["paused"]),
+            answer["unknown"],
+            {int(priority): age for priority, age in answer["oldest"].items()},
+            answer["lapsed"],
+            answer["failed"],
+        )
+
+    def start(
+        self, ids: Sequence[str], token: str, leases_ms: Mapping[str, int], *, alone: bool, max_bytes: int
+    ) -> Started:
+        """See the port."""
+        answer = self._rpc(
+            "minutehand_start_v1",
+            {"ids": list(ids), "token": token, "lease_ms": leases_ms, "alone": alone, "max_bytes": max_bytes},
+        )
+        return Started(
+            [_start(row, token) for row in answer["started"]],
+            {row[0]: (Verdict(row[1]), row[2]) for row in answer["verdicts"]},
+        )
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled]:
+        """See the port."""
+        answer = self._rpc("minutehand_settle_v1", {"outcomes": [_outcome(s) for s in settlements]})
+        return [Settled(row[0], row[1] == "lost", row[2]) for row in answer]
+
+    def health(self) -> JobJson:
+        """See the port."""
+        answer: JobJson = self._rpc("minutehand_health_v1", {})
+        return answer
+
+
+def _start(row: Sequence[Any], token: str) -> Start:
+    id_, type_, attempt, crashes, max_retries, late_ms, payload = row
+    return Start(id_, type_, attempt, crashes, max_retries, late_ms, payload, token)
+
+
+def _new_job(job: NewJob) -> dict[str, JsonValue]:
+    return {
+        "id": str(job.id),
+        "type": job.type,
+        "payload": job.payload,
+        "priority": job.priority,
+        "max_retries": job.max_retries,
+        "scheduled_at": _stamp(job.scheduled_at),
+        "expires_at": _stamp(job.expires_at),
+    }
+
+
+def _stamp(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
+def _outcome(settlement: Settlement) -> dict[str, JsonValue]:
+    made: dict[str, JsonValue] = {"id": settlement.id, "token": settlement.token}
+    match settlement.decision:
+        case Done(result):
+            made |= {"to": "completed", "result": result}
+        case RetryAfter(delay, kind, error):
+            made |= {"to": "pending", "delay_ms": round(delay * 1000), "kind": kind, "error": error}
+        case Dead(reason, kind, error):
+            made |= {"to": "failed", "reason": reason, "kind": kind, "error": error}
+        case Unstarted():
+            made |= {"to": "unstarted"}
+    return made

@@ -1,0 +1,89 @@
+"""Calls SQL functions through Supabase's REST interface, with the client that `supabase` itself uses.
+
+Only that client, `postgrest`, is imported: the whole `supabase` package starts some 200 ms later, which each new
+function instance would pay (CONTRIBUTING.md). A `supabase` client has the same `rpc` and may be handed in.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import httpx
+from postgrest import APIError, SyncPostgrestClient
+
+from shared.adapters.rpc_record import Rpc
+from shared.domain.errors import MinutehandError, RecordRefusedError, RecordSetupError, RecordUnavailableError
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds to reach Supabase."""
+ANSWER_TIMEOUT = 15.0
+"""Seconds for an answer: Supabase ends a statement after 8."""
+_SETUP_CODES = frozenset({"42501", "PGRST106", "PGRST202", "PGRST203", "PGRST301", "PGRST302", "42883", "42P01"})
+"""No EXECUTE, no such schema, no such function, ambiguous one, bad or missing JWT, missing function or table."""
+_UNAVAILABLE_CODES = ("08", "53", "57", "58", "40", "XX", "25", "55P03")
+"""SQLSTATE classes that pass: connection, resources, timeouts, system, rollback, internal, read-only, locks."""
+
+
+class RpcClient(Protocol):
+    """A `postgrest` or `supabase` client, as far as it is used here."""
+
+    def rpc(self, fn: str, params: dict[str, Any]) -> Any:
+        """Return a request whose `execute()` makes the call."""
+        ...
+
+
+def connect(url: str, key: str) -> Rpc:
+    """Return an rpc that calls the Supabase project at `url` with `key`, a secret key or a service_role JWT.
+
+    A secret key (`sb_secret_…`) is no JWT and goes as `apikey` alone; a legacy JWT goes as `Authorization` too.
+    """
+    headers = {"apikey": key}
+    if not key.startswith("sb_"):
+        headers["Authorization"] = f"Bearer {key}"
+    base = f"{url.rstrip('/')}/rest/v1"
+    # HTTP/1.1: the Python implementation of HTTP/2 costs more processor than its multiplexing saves.
+    http = httpx.Client(
+        base_url=base,
+        headers=headers,
+        timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
+        limits=httpx.Limits(max_connections=16, keepalive_expiry=60),
+    )
+    return rpc_over(SyncPostgrestClient(base, headers=headers, http_client=http, retry_enabled=False))
+
+
+def rpc_over(client: RpcClient) -> Rpc:
+    """Return an rpc over any client; a connection that turns out to be dead is made anew once.
+
+    Asking twice is safe because every function answers the same call the same way: ids and lease tokens are
+    made by the caller.
+    """
+
+    def rpc(name: str, params: Mapping[str, Any]) -> Any:
+        for last in (False, True):
+            try:
+                return client.rpc(name, dict(params)).execute().data
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as e:
+                # A frozen function wakes up with sockets that the other side closed long ago.
+                if last:
+                    raise RecordUnavailableError(f"The record cut the connection: {type(e).__name__}.") from e
+            except httpx.HTTPError as e:
+                raise RecordUnavailableError(f"The record does not answer: {type(e).__name__}.") from e
+            except APIError as e:
+                raise _sorted(name, e) from e
+        raise AssertionError("unreachable")
+
+    return rpc
+
+
+def _sorted(name: str, error: APIError) -> MinutehandError:
+    """Tell apart what passes, what an operator must mend, and what the caller sent."""
+    code = str(error.code or "")
+    said = f"{code}: {error.message}" if error.message else code
+    if code in _SETUP_CODES:
+        return RecordSetupError(f"{name} cannot be called ({said}): check SUPABASE_KEY and the migrations.")
+    if code in ("401", "403"):
+        return RecordSetupError(f"Supabase refused the key ({said}): check SUPABASE_KEY.")
+    if code.startswith(("22", "23")):
+        return RecordRefusedError(f"{name}: {said}")
+    if code.startswith(("PGRST0", "5", *_UNAVAILABLE_CODES)) or not code:
+        return RecordUnavailableError(f"{name}: {said or 'no answer'}")
+    return RecordSetupError(f"{name}: {said}")

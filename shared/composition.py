@@ -1,0 +1,147 @@
+"""The composition root: the one place that knows which adapter stands behind each port.
+
+What is made is kept for as long as the process lives, so that a warm function finds its connections open.
+"""
+
+import functools
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import UUID
+
+from flask import Request
+
+from shared import config
+from shared.adapters.clock import SystemClock
+from shared.adapters.rpc_record import RpcRecord
+from shared.domain.errors import ConfigError
+from shared.domain.handler import Context, Handler, Isolation
+from shared.handlers import registry
+from shared.ports.index import Index
+from shared.ports.mail import Mailer
+from shared.ports.objects import ObjectStore
+from shared.ports.record import Record
+from shared.ports.runner import Runner, Work
+from shared.usecases.create import Creator
+from shared.usecases.tick.restore import Restorer
+from shared.usecases.tick.tick import MARGIN, Parts, Tick
+from shared.web import auth
+
+
+@functools.cache
+def settings() -> config.Settings:
+    """Return the settings of this process; raises `ConfigError`."""
+    return config.read(os.environ)
+
+
+@functools.cache
+def handlers() -> Mapping[str, Handler]:
+    """Return every handler by its name; raises `ConfigError` for a module of HANDLERS that cannot be loaded."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        return registry.load(settings().handler_modules)
+    except (ImportError, ValueError) as e:
+        raise ConfigError(f"HANDLERS: {e}") from e
+
+
+@functools.cache
+def record() -> Record:
+    """Return the record; raises `ConfigError` where it is not configured."""
+    from shared.adapters import supabase_rpc
+
+    url = config.required(settings().supabase_url, "SUPABASE_URL")
+    return RpcRecord(supabase_rpc.connect(url, config.required(settings().supabase_key, "SUPABASE_KEY")))
+
+
+@functools.cache
+def index() -> Index | None:
+    """Return the index, or None where there is no REDIS_URL: the record is then drained directly."""
+    from shared.adapters import redis_index
+
+    return redis_index.RedisIndex(redis_index.connect(settings().redis_url)) if settings().redis_url else None
+
+
+@functools.cache
+def creator() -> Creator:
+    """Return what creates jobs."""
+    return Creator(record(), index(), SystemClock(), handlers(), round(settings().horizon * 1000))
+
+
+def caller(request: Request) -> auth.Caller:
+    """Return who sent the request; raises `UnauthorizedError`."""
+    return auth.authenticate(request.headers.get("Authorization"), settings().api_key_hashes)
+
+
+@functools.cache
+def mailer() -> Mailer:
+    """Return what sends mail."""
+    from shared.adapters.mail import open_mailer
+
+    return open_mailer(settings().mail_url or None, settings().mail_from or None)
+
+
+@functools.cache
+def objects() -> ObjectStore:
+    """Return the object store."""
+    from shared.adapters.objects import PrefixedObjectStore
+
+    env = os.environ.get
+    return PrefixedObjectStore(
+        ",".join(settings().storage_prefixes),
+        s3_endpoint=env("AWS_ENDPOINT_URL_S3") or env("AWS_ENDPOINT_URL"),
+        s3_region=env("AWS_REGION") or env("AWS_DEFAULT_REGION"),
+        gcs_endpoint=env("STORAGE_EMULATOR_HOST"),
+    )
+
+
+def context(work: Work) -> Context:
+    """Return what a handler is told of its attempt."""
+    return Context(
+        job_id=UUID(work.start.id),
+        attempt=work.start.attempt,
+        deadline=time.monotonic() + work.handler.timeout,
+        log=logging.getLogger(f"minutehand.handler.{work.handler.name}"),
+        objects=objects(),
+        mail=mailer(),
+    )
+
+
+def runners() -> Mapping[Isolation, Runner]:
+    """Return a runner for each isolation, new: a tick closes its own."""
+    from shared.adapters.run_async import AsyncRunner
+    from shared.adapters.run_process import ProcessRunner
+    from shared.adapters.run_thread import ThreadRunner, in_thread
+
+    return {
+        Isolation.ASYNC: AsyncRunner(settings().async_slots, context),
+        Isolation.THREAD: ThreadRunner(settings().thread_slots, in_thread(context)),
+        Isolation.PROCESS: ProcessRunner(settings().process_slots, [sys.executable, "-m", "shared.child"]),
+    }
+
+
+@functools.cache
+def restorer() -> Restorer:
+    """Return what reads the record for the index; its rotation lasts as long as the process."""
+    return Restorer(record(), round(settings().horizon * 1000))
+
+
+def tick(budget: float | None = None) -> Tick:
+    """Return a tick that works for at most `budget` seconds, and never more than TICK_BUDGET_SECONDS.
+
+    Raises `ConfigError` when a handler's time limit could never fit into TICK_BUDGET_SECONDS.
+    """
+    longest = settings().tick_budget
+    for handler in handlers().values():
+        if handler.timeout > longest - MARGIN:
+            raise ConfigError(
+                f"handler {handler.name}: its time limit of {handler.timeout:g} s does not fit a tick of "
+                f"{longest:g} s less {MARGIN:g} s for settling; lower it, or raise TICK_BUDGET_SECONDS."
+            )
+    clock = SystemClock()
+    horizon_ms = round(settings().horizon * 1000)
+    parts = Parts(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms)
+    return Tick(parts, longest if budget is None else min(budget, longest))

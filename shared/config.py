@@ -1,0 +1,81 @@
+"""The settings, read from the environment in one place; the README's table lists them."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.domain.errors import ConfigError
+
+DEFAULT_BUDGET = 55.0
+"""Seconds that a tick works when its platform does not say how long it may: less than the minute between two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, parsed; a required one that is missing is an empty string until it is asked for."""
+
+    supabase_url: str
+    supabase_key: str
+    redis_url: str
+    api_key_hashes: tuple[bytes, ...]
+    handler_modules: tuple[str, ...]
+    mail_url: str
+    mail_from: str
+    storage_prefixes: tuple[str, ...]
+    tick_budget: float
+    horizon: float
+    async_slots: int
+    thread_slots: int
+    process_slots: int
+
+
+def read(env: Mapping[str, str]) -> Settings:
+    """Return the settings in `env`; raises `ConfigError`, naming the variable, for one that cannot be read."""
+    return Settings(
+        supabase_url=env.get("SUPABASE_URL", ""),
+        supabase_key=env.get("SUPABASE_KEY", ""),
+        redis_url=env.get("REDIS_URL", ""),
+        api_key_hashes=tuple(_key_hash(key) for key in _words(env, "MINUTEHAND_API_KEYS")),
+        handler_modules=_words(env, "HANDLERS"),
+        mail_url=env.get("MAIL_URL", ""),
+        mail_from=env.get("MAIL_FROM", ""),
+        storage_prefixes=_words(env, "STORAGE_PREFIXES"),
+        tick_budget=_number(env, "TICK_BUDGET_SECONDS", DEFAULT_BUDGET, 1, 3600),
+        horizon=_number(env, "HORIZON_SECONDS", 300, 1, 86400),
+        async_slots=int(_number(env, "ASYNC_SLOTS", 100, 1, 10_000)),
+        thread_slots=int(_number(env, "THREAD_SLOTS", 16, 1, 1_000)),
+        process_slots=int(_number(env, "PROCESS_SLOTS", 2, 1, 64)),
+    )
+
+
+def required(value: str, name: str) -> str:
+    """Return `value`, or raise `ConfigError` naming the variable that should have held it."""
+    if not value:
+        raise ConfigError(f"{name} is not set.")
+    return value
+
+
+def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
+
+
+def _key_hash(key: str) -> bytes:
+    """Return the SHA-256 of a key that is written plainly, or as `sha256:<hex>` so that no plaintext is kept."""
+    found = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", key)
+    if key.startswith("sha256:") and not found:
+        raise ConfigError("MINUTEHAND_API_KEYS: sha256: is followed by 64 hexadecimal digits.")
+    return bytes.fromhex(found[1]) if found else hashlib.sha256(key.encode()).digest()
+
+
+def _number(env: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+    text = env.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError as e:
+        raise ConfigError(f"{name} must be a number, not {text!r}.") from e
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must be {low:g} to {high:g}, not {text}.")
+    return value

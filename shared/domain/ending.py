@@ -1,0 +1,72 @@
+"""What a handler did, as an outcome: the same in a task, a thread and a child process."""
+
+import json
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from shared.domain.errors import InvalidError
+from shared.domain.handler import GiveUp, Handler, Retry
+from shared.domain.job import MAX_RESULT
+from shared.domain.json_value import JsonValue, check
+from shared.domain.outcome import AskedRetry, GaveUp, Outcome, Raised, Refused, Returned
+from shared.domain.policy import cut
+
+_FRAMES = 5
+"""Innermost stack frames that are told of an exception."""
+
+
+def admitted(handler: Handler, payload: Mapping[str, JsonValue]) -> BaseModel | Refused:
+    """Return the payload as the handler's own model, or why the model refuses it."""
+    try:
+        return handler.payload.model_validate(payload)
+    except ValidationError as e:
+        said = [
+            f"/{'/'.join(map(str, d['loc']))}: {d['msg']}" for d in e.errors(include_url=False, include_input=False)
+        ]
+        return Refused("; ".join(said[:20]))
+    except Exception as e:  # noqa: BLE001 - a model's own validators may raise anything
+        return Refused(_told(e))
+
+
+def returned(result: Any) -> Outcome:
+    """Return the outcome of a handler that returned `result`: an error unless it is JSON of a bounded size."""
+    if result is None:
+        return Returned(None, 4)
+    if isinstance(result, BaseModel):
+        result = result.model_dump(mode="json")
+    try:
+        text = json.dumps(result, allow_nan=False, separators=(",", ":"))
+        size = len(text)
+        if size <= MAX_RESULT:
+            value: JsonValue = json.loads(text)
+            check(value)
+            return Returned(value, size)
+    except (TypeError, ValueError, RecursionError) as e:
+        return Raised(f"it returned what is not JSON: {e}")
+    except InvalidError as e:
+        return Raised(f"it returned what cannot be stored: {e}")
+    return Raised(f"it returned {size} bytes of JSON: at most {MAX_RESULT} are kept, put more into an object store")
+
+
+def raised(error: BaseException) -> Outcome:
+    """Return the outcome of a handler that raised `error`, whatever it derives from."""
+    match error:
+        case Retry():
+            return AskedRetry(error.after, error.reason)
+        case GiveUp():
+            return GaveUp(error.reason)
+        case _:
+            return Raised(_told(error))
+
+
+def _told(error: BaseException) -> str:
+    """Return the exception and its innermost frames, the exception first: the end is what gets cut."""
+    try:
+        said = "".join(traceback.format_exception_only(error)).strip()
+    except Exception:  # noqa: BLE001 - __str__ of a stranger's exception
+        said = type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return cut("\n".join([said, *(f"  at {f.filename}:{f.lineno} in {f.name}" for f in reversed(frames))]))

@@ -1,0 +1,133 @@
+"""JSON kept by value: what is accepted comes back equal, or was refused with the reason.
+
+PostgreSQL's jsonb holds any decimal number but no U+0000; Python's float holds 17 digits; a JavaScript client
+reads every number as a float. A number is therefore accepted when an IEEE 754 double or a 64-bit integer holds
+it exactly as written, as RFC 8259 section 6 advises for interoperability.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import NoReturn, TypeAlias
+
+from shared.domain.errors import Fault, InvalidError, NotJsonError
+
+JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
+
+MAX_DEPTH = 64
+"""Levels of nesting: what jsonb, every parser and every reader can take."""
+MAX_DIGITS = 400
+"""Digits that a number may have when written without an exponent, as jsonb writes it: 1e308 has 309."""
+_INT_RANGE = range(-(2**63), 2**64)
+
+
+class _RefusedNumber(ValueError):  # noqa: N818 - never leaves this file
+    pass
+
+
+def parse(text: bytes) -> JsonValue:
+    """Parse a request's body.
+
+    Raises `NotJsonError` for what is no JSON text in UTF-8 (NaN and Infinity are none),
+    `InvalidError` for a value that would not come back as it was sent.
+    """
+    try:
+        value: JsonValue = json.loads(
+            text.decode("utf-8"),
+            parse_int=_integer,
+            parse_float=_number,
+            parse_constant=_constant,
+            object_pairs_hook=_object,
+        )
+    except UnicodeDecodeError as e:
+        raise NotJsonError("The body is not UTF-8.") from e
+    except RecursionError as e:
+        raise InvalidError([Fault("", f"nested deeper than {MAX_DEPTH} levels")]) from e
+    except _RefusedNumber as e:
+        raise InvalidError([Fault("", str(e))]) from e
+    except json.JSONDecodeError as e:
+        raise NotJsonError(f"The body is not JSON: {e.msg} at line {e.lineno}, column {e.colno}.") from e
+    check(value)
+    return value
+
+
+def check(value: JsonValue) -> None:
+    """Raise `InvalidError` for nesting, text or objects that jsonb or a client could not hold."""
+    faults = list(_faults(value))
+    if faults:
+        raise InvalidError(faults)
+
+
+def pointer(*path: str | int) -> str:
+    """Return the JSON pointer (RFC 6901) of `path`."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+class _Duplicate(dict[str, JsonValue]):
+    """An object that had a key twice, which Python's parser would have dropped silently."""
+
+    twice: str
+
+
+def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    seen: set[str] = set()
+    marked = _Duplicate(made)
+    marked.twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+    return marked
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS or int(text) not in _INT_RANGE:
+        raise _RefusedNumber(f"the integer {_cut(text)} does not fit in 64 bits: send it as a string")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    value, exact = float(text), Decimal(text)
+    if Decimal(repr(value)) != exact if value not in (float("inf"), float("-inf")) else True:
+        raise _RefusedNumber(f"the number {_cut(text)} is not held exactly by a double: send it as a string")
+    if abs(exact.adjusted()) > MAX_DIGITS:
+        raise _RefusedNumber(f"the number {_cut(text)} is too large or too small")
+    return value
+
+
+def _constant(text: str) -> NoReturn:
+    raise json.JSONDecodeError(f"{text} is not a JSON value", text, 0)
+
+
+def _cut(text: str, length: int = 40) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def _faults(root: JsonValue) -> Iterator[Fault]:
+    """Walk without recursion, so that no nesting can exhaust the stack."""
+    stack: list[tuple[JsonValue, tuple[str | int, ...]]] = [(root, ())]
+    while stack:
+        value, path = stack.pop()
+        if isinstance(value, str):
+            if fault := _text_fault(value):
+                yield Fault(pointer(*path), fault)
+        elif isinstance(value, dict | list):
+            if len(path) >= MAX_DEPTH:
+                yield Fault(pointer(*path), f"nested deeper than {MAX_DEPTH} levels")
+                return
+            if isinstance(value, dict):
+                if isinstance(value, _Duplicate):
+                    yield Fault(pointer(*path), f"the key {_cut(value.twice)!r} stands twice")
+                for key in value:
+                    if fault := _text_fault(key):
+                        yield Fault(pointer(*path), f"a key: {fault}")
+                stack.extend((item, (*path, key)) for key, item in value.items())
+            else:
+                stack.extend((item, (*path, at)) for at, item in enumerate(value))
+
+
+def _text_fault(text: str) -> str | None:
+    if "\0" in text:
+        return "U+0000 cannot be stored: send such data as base64"
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        return "a lone surrogate is no character"
+    return None

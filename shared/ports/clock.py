@@ -1,0 +1,28 @@
+"""Time, chance and identity: what the use cases may not make up themselves."""
+
+from typing import Protocol
+from uuid import UUID
+
+
+class Clock(Protocol):
+    """The function's own clock, which decides nothing but its budget."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        ...
+
+
+class Chance(Protocol):
+    """Randomness and ids."""
+
+    def jitter(self) -> float:
+        """Return a number, uniformly random, 0 ≤ number < 1."""
+        ...
+
+    def job_id(self) -> UUID:
+        """Return a new UUIDv7 (RFC 9562): ordered by time, so that indexes grow at one end."""
+        ...
+
+    def token(self) -> str:
+        """Return a new lease token: a random UUID as text."""
+        ...

@@ -1,0 +1,176 @@
+"""The record: what every job is and where it stands, kept by PostgreSQL.
+
+Every change is one atomic call. Times are left to PostgreSQL's clock: delays go in, waits come out, in
+milliseconds. Every method raises `RecordUnavailableError` when there is no answer, `RecordSetupError` when the
+answer shows a wrong key or a missing migration; each may safely be asked again with the same arguments.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from shared.domain.cursor import Position
+from shared.domain.job import Idempotency, JobJson, NewJob
+from shared.domain.json_value import JsonValue
+from shared.domain.policy import Decision
+
+
+class CreateOutcome(StrEnum):
+    """What a create did."""
+
+    CREATED = "created"
+    REPLAYED = "replayed"
+    MISMATCH = "mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The jobs made, or made before under the same key, whole and in order, each with its wait until due in ms."""
+
+    outcome: CreateOutcome
+    installation: str
+    jobs: Sequence[JobJson]
+    waits_ms: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One page of job cards, latest created first, each with its position."""
+
+    jobs: Sequence[JobJson]
+    positions: Sequence[Position]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Whether the job is cancelled now, and the whole job."""
+
+    cancelled: bool
+    job: JobJson
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A pending job as the index keeps it; `wait_ms` until it is due, 0 when it is."""
+
+    id: str
+    type: str
+    priority: int
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The oldest pending jobs within the horizon, and what a tick should know beside them."""
+
+    installation: str
+    jobs: Sequence[Due]
+    next: JsonValue
+    """Where the next page begins; None when this was the last."""
+    paused: frozenset[str]
+    unknown: Mapping[str, float]
+    """Types that are due but not the caller's, with the age in seconds of their oldest job."""
+    oldest: Mapping[int, float]
+    """Priorities that have a due job, with the age in seconds of the oldest."""
+    lapsed: int
+    """Leases that had expired and were ended by this call."""
+    failed: int
+    """Those of them whose job had crashed too often and failed."""
+
+
+class Verdict(StrEnum):
+    """What a start call says of one id; the words are explained in `20261124000004_tick.sql`."""
+
+    ALREADY = "already"
+    EARLY = "early"
+    LEASED = "leased"
+    FINAL = "final"
+    UNKNOWN = "unknown"
+    ALONE = "alone"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A job that is leased to the caller and must be entered, then settled, with `token`."""
+
+    id: str
+    type: str
+    attempt: int
+    crashes: int
+    max_retries: int
+    late_ms: int
+    payload: Mapping[str, JsonValue]
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The jobs that a call started, and what it says of the others: id → (verdict, wait in ms or None)."""
+
+    starts: Sequence[Start]
+    others: Mapping[str, tuple[Verdict, int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What is to follow from one start."""
+
+    id: str
+    token: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Whether the start was still the caller's, and for a job that is pending again, its wait in ms."""
+
+    id: str
+    lost: bool
+    wait_ms: int | None
+
+
+class Record(Protocol):
+    """The record's verbs."""
+
+    def create(self, jobs: Sequence[NewJob], idempotency: Idempotency | None = None) -> Created:
+        """Insert `jobs`, all or none; with an idempotency key seen before, insert none.
+
+        Raises `RecordRefusedError` for a value that the tables do not take.
+        """
+        ...
+
+    def get(self, job: UUID) -> JobJson | None:
+        """Return the whole job."""
+        ...
+
+    def list(self, status: str | None, type_: str | None, limit: int, after: Position | None) -> Listed:
+        """Return at most `limit` jobs after a position, of one status and type where given."""
+        ...
+
+    def cancel(self, job: UUID) -> Cancelled | None:
+        """Cancel a pending job; None when there is no such job."""
+        ...
+
+    def page(self, types: Sequence[str], horizon_ms: int, limit: int, after: JsonValue = None) -> Page:
+        """End expired leases, and return a page of what is pending and due within the horizon."""
+        ...
+
+    def start(
+        self, ids: Sequence[str], token: str, leases_ms: Mapping[str, int], *, alone: bool, max_bytes: int
+    ) -> Started:
+        """Lease those of `ids` that may start now."""
+        ...
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled]:
+        """Record what follows from starts.
+
+        Raises `RecordRefusedError` for a result or an error text that the tables do not take; then none is settled.
+        """
+        ...
+
+    def health(self) -> JobJson:
+        """Return the version of the record's functions, its installation and its clock."""
+        ...

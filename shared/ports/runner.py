@@ -1,0 +1,45 @@
+"""What enters handlers: one runner for each isolation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.domain.handler import Handler
+from shared.domain.outcome import Outcome
+from shared.ports.record import Start
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One start and the handler to enter."""
+
+    start: Start
+    handler: Handler
+
+
+Finished = Callable[[Outcome], None]
+
+
+class Runner(Protocol):
+    """Enters handlers; used on one event loop alone."""
+
+    @property
+    def slots(self) -> int:
+        """How many handlers may run at once."""
+        ...
+
+    @property
+    def stuck(self) -> int:
+        """How many handlers passed their time limit and could not be ended: they are still running."""
+        ...
+
+    def enter(self, work: Work, finished: Finished) -> None:
+        """Enter the handler now, and call `finished` on the event loop, once, within its time limit or soon after.
+
+        A slot must be free. May call `finished` before it returns.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of threads and child processes; what is stuck in a thread stays."""
+        ...

@@ -1,0 +1,86 @@
+"""Create jobs: insert, then tell the index. Only the insert counts."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.domain.errors import (
+    Fault,
+    IdempotencyMismatchError,
+    IndexUnavailableError,
+    InvalidError,
+    RecordRefusedError,
+)
+from shared.domain.handler import Handler
+from shared.domain.job import Idempotency, JobJson
+from shared.domain.job_request import new_job
+from shared.domain.json_value import JsonValue
+from shared.ports.clock import Chance
+from shared.ports.index import Index, Moves
+from shared.ports.record import Created, CreateOutcome, Due, Record
+
+log = logging.getLogger("minutehand")
+MAX_KEY = 255
+"""Characters of an Idempotency-Key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creator:
+    """Creates one job. `horizon_ms`: how far ahead the index reaches."""
+
+    record: Record
+    index: Index | None
+    chance: Chance
+    handlers: Mapping[str, Handler]
+    horizon_ms: int
+
+    def __call__(self, body: JsonValue, owner: str, key: str | None = None) -> tuple[JobJson, bool]:
+        """Return the job, and whether it is a replay of an earlier request with the same `key`.
+
+        The job is committed when this returns. Raises `InvalidError`, `IdempotencyMismatchError`,
+        `RecordUnavailableError`.
+        """
+        job = new_job(body, self.handlers, self.chance.job_id())
+        idempotency = None if key is None else Idempotency(owner, checked_key(key), request_hash(body))
+        try:
+            created = self.record.create([job], idempotency)
+        except RecordRefusedError as e:
+            raise InvalidError([Fault("", "the record cannot hold this value")]) from e
+        if created.outcome is CreateOutcome.MISMATCH:
+            raise IdempotencyMismatchError
+        if created.outcome is CreateOutcome.CREATED:
+            self._tell_index(created)
+        return created.jobs[0], created.outcome is CreateOutcome.REPLAYED
+
+    def _tell_index(self, created: Created) -> None:
+        """Index what is due soon. It only saves waiting: a tick restores what is missing."""
+        due = _due_within(created.jobs, created.waits_ms, self.horizon_ms)
+        if self.index is None or not due:
+            return
+        try:
+            self.index.step(created.installation, Moves(add=due))
+        except IndexUnavailableError as e:
+            log.warning("not indexed, the next tick will: %s", e)
+
+
+def checked_key(key: str) -> str:
+    """Return an Idempotency-Key header's value; raises `InvalidError` unless it is 1 to 255 printable ASCII."""
+    if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
+        raise InvalidError([Fault("Idempotency-Key", f"must be 1 to {MAX_KEY} printable ASCII characters")])
+    return key
+
+
+def request_hash(body: JsonValue) -> str:
+    """Return a hash of the request as it was sent, before defaults; equal for equal JSON values."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _due_within(jobs: Sequence[JobJson], waits_ms: Sequence[int], horizon_ms: int) -> list[Due]:
+    return [
+        Due(str(job["id"]), str(job["type"]), int(str(job["priority"])), wait)
+        for job, wait in zip(jobs, waits_ms, strict=True)
+        if wait <= horizon_ms
+    ]

@@ -1,0 +1,1 @@
+"""One tick: restore → drain → report."""

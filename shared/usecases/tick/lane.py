@@ -1,0 +1,106 @@
+"""A lane: the started jobs of one isolation on their way through its slots."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from shared.domain.outcome import Outcome
+from shared.ports.clock import Clock
+from shared.ports.runner import Runner, Work
+
+SLICE = 64
+"""Jobs that are entered before the event loop gets its turn."""
+LOOK_AHEAD = 1.0
+"""Seconds: no more is started than will be entered within this, at the rate just seen."""
+
+
+class Lane:
+    """Enters work as slots come free, in order.
+
+    `finished(work, outcome)` is called for each; `entered(work, queued_s)` when it is entered.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        clock: Clock,
+        entered: Callable[[Work, float], None],
+        finished: Callable[[Work, Outcome], None],
+    ) -> None:
+        self.runner = runner
+        self._clock = clock
+        self._entered, self._finished = entered, finished
+        self._queue: deque[tuple[Work, float]] = deque()
+        self._running = 0
+        self._pace = Pace()
+        self._pumping = False
+
+    @property
+    def busy(self) -> int:
+        """How many jobs are started and not finished."""
+        return len(self._queue) + self._running
+
+    def room(self) -> int:
+        """Return how many more jobs may be started now."""
+        if self.runner.stuck:
+            return 0
+        free = self.runner.slots - self._running
+        soon = self._pace.rate(self._clock.monotonic()) * LOOK_AHEAD
+        return max(0, int(free + soon) - len(self._queue))
+
+    def put(self, work: Sequence[Work]) -> None:
+        """Enter `work`, now or as slots come free."""
+        now = self._clock.monotonic()
+        self._queue.extend((one, now) for one in work)
+        self._pump()
+
+    def take_back(self) -> Sequence[Work]:
+        """Return what was not entered yet; it will not be."""
+        left = [work for work, _ in self._queue]
+        self._queue.clear()
+        return left
+
+    def _pump(self) -> None:
+        if self._pumping:  # a handler that finished at once called back into here
+            return
+        self._pumping = True
+        now = self._clock.monotonic()
+        entered = 0
+        while self._queue and self._running < self.runner.slots and entered < SLICE and not self.runner.stuck:
+            work, since = self._queue.popleft()
+            self._running += 1
+            entered += 1
+            self._entered(work, now - since)
+            self._enter(work)
+        self._pace.add(now, entered)
+        self._pumping = False
+        if entered == SLICE and self._queue:
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _enter(self, work: Work) -> None:
+        def finished(outcome: Outcome) -> None:
+            self._running -= 1
+            self._finished(work, outcome)
+            self._pump()
+
+        self.runner.enter(work, finished)
+
+
+class Pace:
+    """How many jobs were entered in the last second."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+        self._total = 0
+
+    def add(self, now: float, entered: int) -> None:
+        """Count `entered` jobs at `now`."""
+        if entered:
+            self._seen.append((now, entered))
+            self._total += entered
+
+    def rate(self, now: float) -> float:
+        """Return jobs per second over the last second."""
+        while self._seen and self._seen[0][0] < now - 1:
+            self._total -= self._seen.popleft()[1]
+        return self._total

@@ -1,0 +1,97 @@
+"""What a tick did, as one JSON object."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shared.domain.json_value import JsonValue
+
+Stopped = Literal["drained", "budget"]
+
+
+@dataclass(slots=True)
+class Lateness:
+    """How late starts were, in ms: exact below a second, to three digits above, in a bounded space."""
+
+    counts: Counter[int] = field(default_factory=Counter)
+    longest: int = 0
+
+    def add(self, late_ms: int) -> None:
+        """Count one start."""
+        digits = max(0, len(str(late_ms)) - 3)
+        self.counts[late_ms // 10**digits * 10**digits] += 1
+        self.longest = max(self.longest, late_ms)
+
+    def percentiles(self) -> dict[str, JsonValue]:
+        """Return p50, p99 and max; null when nothing was started."""
+        return {"p50": self._at(0.50), "p99": self._at(0.99), "max": self.longest if self.counts else None}
+
+    def _at(self, share: float) -> int | None:
+        left = share * self.counts.total()
+        for late, count in sorted(self.counts.items()):
+            left -= count
+            if left <= 0:
+                return late
+        return None
+
+
+@dataclass(slots=True)
+class Report:
+    """Counters of one tick."""
+
+    claimed: int = 0
+    """Ids taken off the index, or off the record where there was no index."""
+    started: int = 0
+    completed: int = 0
+    retried: int = 0
+    failed: int = 0
+    skipped: int = 0
+    """Claimed ids that were not to be started: cancelled, finished, not yet due, or with another tick."""
+    returned: int = 0
+    """Claimed ids that were handed back unstarted."""
+    restored: int = 0
+    """Jobs that the index had lost, or never had."""
+    expired_leases: int = 0
+    late_writes: int = 0
+    """Settlements that the record refused because the lease had gone to another."""
+    stuck: int = 0
+    """Handlers that passed their time limit and could not be ended."""
+    index_errors: int = 0
+    budget_ms: int = 0
+    duration_ms: int = 0
+    stopped: Stopped = "drained"
+    oldest_due_age_s: float = 0.0
+    oldest_due_age_s_by_priority: Mapping[int, float] = field(default_factory=dict)
+    unknown_types: Mapping[str, float] = field(default_factory=dict)
+    """Types that are due and that this tick has no handler for, with the age in s of their oldest job."""
+    lateness: Lateness = field(default_factory=Lateness)
+
+    def json(self) -> dict[str, JsonValue]:
+        """Return the report as it is printed, logged and answered."""
+        return {
+            **{
+                name: getattr(self, name)
+                for name in (
+                    "claimed",
+                    "started",
+                    "completed",
+                    "retried",
+                    "failed",
+                    "skipped",
+                    "returned",
+                    "restored",
+                    "expired_leases",
+                    "late_writes",
+                    "stuck",
+                    "index_errors",
+                    "budget_ms",
+                    "duration_ms",
+                    "stopped",
+                    "oldest_due_age_s",
+                )
+            },
+            "oldest_due_age_s_by_priority": {str(p): age for p, age in self.oldest_due_age_s_by_priority.items()},
+            "unknown_types": dict(self.unknown_types),
+            "lateness_ms": self.lateness.percentiles(),
+        }

@@ -1,0 +1,390 @@
+"""A tick: restore → claim → start → run → settle, until nothing is due or the budget is used.
+
+All steps work on batches and overlap: while one batch runs, the next is claimed and started, and what has finished
+is settled. The record's calls block, so each is made in a thread; everything else happens on one event loop.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import TypeVar
+
+from shared.domain.errors import IndexUnavailableError, RecordUnavailableError
+from shared.domain.handler import Handler, Isolation
+from shared.domain.outcome import Outcome, Returned
+from shared.domain.policy import Attempt, Dead, Done, RetryAfter, Unstarted, decide
+from shared.ports import index as ports_index
+from shared.ports.clock import Chance, Clock
+from shared.ports.index import Claimed, Index, Moves
+from shared.ports.record import Due, Page, Record, Settled, Settlement, Started, Verdict
+from shared.ports.runner import Runner, Work
+from shared.usecases.tick.lane import Lane
+from shared.usecases.tick.report import Report
+from shared.usecases.tick.restore import ROTATE_EVERY, Restorer
+from shared.usecases.tick.settler import RETRY_WAITS, Settler
+
+log = logging.getLogger("minutehand")
+Answer = TypeVar("Answer")
+
+BATCH = 500
+"""Jobs started by one call: half the size costs a tenth more a job, twice the size gains nothing."""
+BATCH_BYTES = 8 * 1024 * 1024
+"""Bytes of payload in one call, so that a batch and its copies fit a small function: 32 of the largest."""
+HOLD_MS = 10_000
+"""How long a claim keeps others off: enough to reach the record, short enough to wait for when a tick dies."""
+LEASE_MARGIN_MS = 10_000
+"""What a lease lasts beyond the handler's time limit, for settling."""
+MARGIN = 2.0
+"""Seconds of the budget that are kept for settling and reporting after the last handler may have ended."""
+INDEX_PAUSE = 5.0
+"""Seconds to leave an index alone that did not answer."""
+PATIENCE = 10.0
+"""Seconds to go on asking a record that does not answer; after that the tick ends and the next one tries."""
+POLL = 1.0
+"""Seconds between looks for new work while handlers run and nothing is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a tick is made of."""
+
+    record: Record
+    index: Index | None
+    clock: Clock
+    chance: Chance
+    handlers: Mapping[str, Handler]
+    runners: Mapping[Isolation, Runner]
+    restorer: Restorer
+    horizon_ms: int
+
+
+class Tick:
+    """One tick; `await run()` does all of it."""
+
+    def __init__(self, parts: Parts, budget: float) -> None:
+        """Work for at most `budget` seconds, provided that handlers end within their time limits."""
+        self._parts = parts
+        self._budget = budget
+        self._report = Report(budget_ms=round(budget * 1000))
+        self._moves = Moves()
+        self._claims: dict[str, Claimed] = {}
+        self._suspects: dict[str, Claimed] = {}
+        self._lease_until: dict[str, float] = {}
+        self._progress = asyncio.Event()
+        self._stopping = False
+        self._installation = ""
+        self._paused: frozenset[str] = frozenset()
+        self._index_back_at = 0.0
+        self._rotated_at = 0.0
+        self._lanes = {
+            isolation: Lane(runner, parts.clock, self._on_entered, self._on_finished)
+            for isolation, runner in parts.runners.items()
+        }
+        self._settler = Settler(parts.record, parts.clock, self._on_settled)
+
+    def stop(self) -> None:
+        """Start nothing more; what runs is finished, the rest handed back."""
+        self._stopping = True
+        self._progress.set()
+
+    async def run(self) -> Report:
+        """Do the work and return the report.
+
+        Raises `RecordUnavailableError` or `RecordSetupError` when the record was away for the whole tick.
+        """
+        self._began = self._parts.clock.monotonic()
+        self._deadline = self._began + self._budget
+        settling = asyncio.create_task(self._settler.run(lambda: self._deadline + LEASE_MARGIN_MS / 1000))
+        try:
+            await self._drain()
+        finally:
+            await self._wind_up()
+            settling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await settling
+        return self._finish()
+
+    # ------------------------------------------------------------------ drain
+
+    async def _drain(self) -> None:
+        page = await self._restore_first()
+        clean = not await self._take_in(page)
+        while not self._stopping:
+            lanes = self._open_lanes()
+            if not lanes or any(runner.stuck for runner in self._parts.runners.values()):
+                self._report.stopped = "budget"
+                return
+            if self._must_run_suspect():
+                await self._run_suspect()
+                clean = False
+                continue
+            if not any(lane.room for lane in lanes):
+                await self._wait_for_progress(POLL)
+                continue
+            claimed = await self._claim(lanes)
+            if claimed:
+                clean = False
+                await self._start(claimed)
+                await self._rotate()
+            elif not clean:
+                page = await self._restore_first()
+                clean = not await self._take_in(page)
+            elif self._busy:
+                await self._wait_until_quiet(POLL)
+                clean = False
+            elif self._suspects:
+                await self._run_suspect()
+                clean = False
+            else:
+                return
+        self._report.stopped = "budget"
+
+    @property
+    def _busy(self) -> int:
+        return sum(lane.busy for lane in self._lanes.values()) + self._settler.unsettled
+
+    @property
+    def _left(self) -> float:
+        return self._deadline - MARGIN - self._parts.clock.monotonic()
+
+    def _fitting(self) -> list[str]:
+        """Return the types whose time limit fits what is left of the budget."""
+        left = self._left
+        return [name for name, handler in self._parts.handlers.items() if handler.timeout <= left]
+
+    def _open_lanes(self) -> list[ports_index.Lane]:
+        """Return the lanes that may still start something, with their room; none when the budget is used."""
+        fitting = [self._parts.handlers[name] for name in self._fitting()]
+        return [
+            ports_index.Lane(
+                [h.name for h in fitting if h.isolation is isolation and h.name not in self._paused],
+                min(lane.room(), BATCH),
+            )
+            for isolation, lane in self._lanes.items()
+            if any(h.isolation is isolation for h in fitting)
+        ]
+
+    # ------------------------------------------------------------------ restore
+
+    async def _restore_first(self) -> Page:
+        page = await self._ask(self._parts.restorer.first, list(self._parts.handlers))
+        self._note(page)
+        return page
+
+    async def _rotate(self) -> None:
+        """Look behind a standing backlog, now and then."""
+        now = self._parts.clock.monotonic()
+        if self._parts.restorer.has_more and now >= self._rotated_at + ROTATE_EVERY and self._index_is_up():
+            self._rotated_at = now
+            page = await self._ask(self._parts.restorer.further, list(self._parts.handlers))
+            self._note(page)
+            self._moves.add.extend(page.jobs)
+
+    def _note(self, page: Page) -> None:
+        self._installation, self._paused = page.installation, page.paused
+        self._report.expired_leases += page.lapsed
+        self._report.failed += page.failed
+        self._report.unknown_types = page.unknown
+        self._report.oldest_due_age_s_by_priority = page.oldest
+        self._report.oldest_due_age_s = max(page.oldest.values(), default=0.0)
+
+    async def _take_in(self, page: Page) -> bool:
+        """Put the page into the index, or start it where there is no index; tell whether that added anything."""
+        if self._index_is_up():
+            self._moves.add.extend(page.jobs)
+            step = await self._step([])
+            if step is not None:
+                return step.added > 0
+        return await self._start_directly(page)
+
+    async def _start_directly(self, page: Page) -> bool:
+        """Start what is due on the page itself, as far as the lanes have room; tell whether anything was due."""
+        lane_of = {type_: lane for lane in self._open_lanes() for type_ in lane.types}
+        due = [d for d in page.jobs if d.wait_ms == 0 and d.type in lane_of and d.id not in self._suspects]
+        batch: list[Claimed] = []
+        for lane in {id(lane): lane for lane in lane_of.values()}.values():
+            mine = [d for d in due if lane_of[d.type] is lane]
+            batch += [Claimed(d.id, d.type, d.priority, 0, 0) for d in mine[: lane.room]]
+        if batch:
+            self._report.claimed += len(batch)
+            await self._start(batch)
+        elif due:
+            await self._wait_for_progress(POLL)
+        return bool(due)
+
+    # ------------------------------------------------------------------ claim
+
+    def _index_is_up(self) -> bool:
+        return self._parts.index is not None and self._parts.clock.monotonic() >= self._index_back_at
+
+    async def _claim(self, lanes: Sequence[ports_index.Lane]) -> Sequence[Claimed]:
+        step = await self._step(lanes) if self._index_is_up() else None
+        if step is None:
+            return []
+        self._report.claimed += len(step.claimed)
+        return step.claimed
+
+    async def _step(self, lanes: Sequence[ports_index.Lane]) -> ports_index.Step | None:
+        """Carry out the moves that have gathered, and claim; None when the index does not answer."""
+        assert self._parts.index is not None
+        moves, self._moves = self._moves, Moves()
+        try:
+            step = await asyncio.to_thread(self._parts.index.step, self._installation, moves, lanes, HOLD_MS)
+        except IndexUnavailableError as e:
+            log.warning("working without the index: %s", e)
+            self._report.index_errors += 1
+            self._index_back_at = self._parts.clock.monotonic() + INDEX_PAUSE
+            return None
+        self._report.restored += step.added
+        return step
+
+    # ------------------------------------------------------------------ start
+
+    async def _start(self, claimed: Sequence[Claimed], *, alone: bool = False) -> None:
+        """Lease what was claimed and may start, hand it to its lane, and note what the index is to follow."""
+        token = self._parts.chance.token()
+        leases = {
+            name: round(self._parts.handlers[name].timeout * 1000) + LEASE_MARGIN_MS for name in self._fitting()
+        }
+        asked_at = self._parts.clock.monotonic()
+        started = await self._ask(self._start_call, [c.id for c in claimed], token, leases, alone)
+        of = {c.id: c for c in claimed}
+        self._follow(of, started)
+        work: dict[Isolation, list[Work]] = {}
+        for start in started.starts:
+            handler = self._parts.handlers[start.type]
+            self._claims[start.id] = of[start.id]
+            self._lease_until[start.id] = asked_at + leases[start.type] / 1000
+            work.setdefault(handler.isolation, []).append(Work(start, handler))
+        self._report.started += len(started.starts)
+        for isolation, batch in work.items():
+            self._lanes[isolation].put(batch)
+
+    def _start_call(self, ids: Sequence[str], token: str, leases: Mapping[str, int], alone: bool) -> Started:  # noqa: FBT001
+        return self._parts.record.start(ids, token, leases, alone=alone, max_bytes=BATCH_BYTES)
+
+    def _follow(self, of: Mapping[str, Claimed], started: Started) -> None:
+        """Note what the index is to do with each claimed id."""
+        self._moves.remove.extend(of[start.id] for start in started.starts)
+        for id_, (verdict, wait_ms) in started.others.items():
+            claim = of[id_]
+            match verdict:
+                case Verdict.ALREADY:
+                    continue
+                case Verdict.FINAL | Verdict.UNKNOWN:
+                    self._moves.remove.append(claim)
+                    self._report.skipped += 1
+                case Verdict.EARLY | Verdict.LEASED:
+                    self._moves.wait.append((claim, wait_ms or 0))
+                    self._report.skipped += 1
+                case Verdict.ALONE:
+                    self._suspects[id_] = claim
+                case Verdict.FULL:
+                    self._moves.back.append(claim)
+                    self._report.returned += 1
+
+    # ------------------------------------------------------------------ run and settle
+
+    def _on_entered(self, work: Work, queued: float) -> None:
+        self._report.lateness.add(work.start.late_ms + round(queued * 1000))
+
+    def _on_finished(self, work: Work, outcome: Outcome) -> None:
+        start = work.start
+        lease = self._lease_until.pop(start.id) - self._parts.clock.monotonic()
+        attempt = Attempt(start.attempt, start.crashes, start.max_retries)
+        decision = decide(attempt, outcome, jitter=self._parts.chance.jitter(), lease=lease)
+        if not isinstance(decision, Done):
+            log.info("job %s (%s) attempt %d: %s", start.id, start.type, start.attempt, type(outcome).__name__)
+        size = outcome.size if isinstance(outcome, Returned) else 0
+        self._settler.put(Settlement(start.id, start.token, decision), size)
+        self._progress.set()
+
+    def _on_settled(self, settlement: Settlement, settled: Settled) -> None:
+        claim = self._claims.pop(settlement.id)
+        self._progress.set()
+        if settled.lost:
+            self._report.late_writes += 1
+            return
+        match settlement.decision:
+            case Done():
+                self._report.completed += 1
+            case RetryAfter():
+                self._report.retried += 1
+            case Dead():
+                self._report.failed += 1
+            case Unstarted():
+                self._report.returned += 1
+        if settled.wait_ms is not None and settled.wait_ms <= self._parts.horizon_ms:
+            self._moves.add.append(Due(claim.id, claim.type, claim.priority, settled.wait_ms))
+
+    async def _wait_for_progress(self, limit: float) -> None:
+        self._progress.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._progress.wait(), max(0.0, min(limit, self._left)))
+
+    async def _wait_until_quiet(self, limit: float) -> None:
+        until = self._parts.clock.monotonic() + limit
+        while self._busy and not self._stopping and (left := until - self._parts.clock.monotonic()) > 0:
+            await self._wait_for_progress(left)
+
+    # ------------------------------------------------------------------ alone
+
+    def _must_run_suspect(self) -> bool:
+        """Tell whether the rest of the budget is needed for a job that was lost with its function before."""
+        longest = max((self._parts.handlers[c.type].timeout for c in self._suspects.values()), default=0.0)
+        return bool(self._suspects) and self._left <= longest + MARGIN
+
+    async def _run_suspect(self) -> None:
+        """Run one such job with nothing beside it: if it kills this function too, it takes nobody with it."""
+        fitting = set(self._fitting())
+        claim = next((c for c in self._suspects.values() if c.type in fitting), None)
+        if claim is None:
+            self._moves.back.extend(self._suspects.values())
+            self._report.returned += len(self._suspects)
+            self._suspects.clear()
+            return
+        while self._busy:
+            await self._wait_for_progress(POLL)
+        del self._suspects[claim.id]
+        await self._start([claim], alone=True)
+        while self._busy:
+            await self._wait_for_progress(POLL)
+
+    # ------------------------------------------------------------------ end
+
+    async def _wind_up(self) -> None:
+        """Let what runs finish, settle it, and hand back what was claimed and not started."""
+        for lane in self._lanes.values():
+            for work in lane.take_back():
+                self._lease_until.pop(work.start.id)
+                self._settler.put(Settlement(work.start.id, work.start.token, Unstarted()))
+        while self._busy:
+            self._progress.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._progress.wait(), POLL)
+        self._moves.back.extend(self._suspects.values())
+        self._report.returned += len(self._suspects)
+        if self._moves and self._index_is_up():
+            await self._step([])
+        for runner in self._parts.runners.values():
+            runner.close()
+
+    def _finish(self) -> Report:
+        self._report.stuck = sum(runner.stuck for runner in self._parts.runners.values())
+        self._report.duration_ms = round((self._parts.clock.monotonic() - self._began) * 1000)
+        return self._report
+
+    async def _ask(self, call: Callable[..., Answer], *args: object) -> Answer:
+        """Make a call of the record in a thread; again, for a while, when there is no answer."""
+        give_up_at = self._parts.clock.monotonic() + min(PATIENCE, max(0.0, self._left))
+        for wait in chain(RETRY_WAITS, repeat(RETRY_WAITS[-1])):
+            try:
+                return await asyncio.to_thread(call, *args)
+            except RecordUnavailableError:
+                if self._stopping or self._parts.clock.monotonic() + wait > give_up_at:
+                    raise
+                await asyncio.sleep(wait)
+        raise AssertionError("unreachable")

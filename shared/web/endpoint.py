@@ -1,0 +1,87 @@
+"""What every HTTP function does around its one use case."""
+
+import functools
+import json
+import logging
+from collections.abc import Callable
+
+from flask import Request, Response
+
+from shared.domain.errors import (
+    BodyTooLargeError,
+    ConfigError,
+    Fault,
+    InvalidError,
+    MediaTypeError,
+    MinutehandError,
+    NotJsonError,
+    RecordSetupError,
+    RecordUnavailableError,
+)
+from shared.domain.json_value import JsonValue, parse
+from shared.web.problem import problem
+
+log = logging.getLogger("minutehand")
+MAX_BODY = 256 * 1024
+"""Bytes of a request's body."""
+
+View = Callable[[Request], Response]
+
+
+def endpoint(view: View) -> View:
+    """Make `view` answer every error of ours as a problem, and any other as a 500 that tells nothing."""
+
+    @functools.wraps(view)
+    def answer(request: Request) -> Response:
+        try:
+            return view(request)
+        except MinutehandError as e:
+            if isinstance(e, RecordUnavailableError | RecordSetupError | ConfigError):
+                log.error("%s: %s", view.__name__, e)  # noqa: TRY400 - the message says all
+            return problem(e)
+        except Exception:
+            log.exception("%s failed", view.__name__)
+            return problem(MinutehandError())
+
+    return answer
+
+
+def json_body(request: Request) -> JsonValue:
+    """Return the request's JSON body.
+
+    Raises `MediaTypeError`, `BodyTooLargeError`, `NotJsonError`, `InvalidError`.
+    """
+    if request.mimetype != "application/json":
+        raise MediaTypeError
+    if (request.content_length or 0) > MAX_BODY:
+        raise BodyTooLargeError
+    body = request.stream.read(MAX_BODY + 1)
+    if len(body) > MAX_BODY:
+        raise BodyTooLargeError
+    if not body:
+        raise NotJsonError("The body is empty.")
+    return parse(body)
+
+
+def query(request: Request, *names: str) -> dict[str, str]:
+    """Return the query's parameters; raises `InvalidError` for an unknown one or one that is given twice."""
+    faults = [Fault(name, "no such parameter") for name in request.args if name not in names]
+    faults += [Fault(name, "given twice") for name in names if len(request.args.getlist(name)) > 1]
+    if faults:
+        raise InvalidError(faults)
+    return {name: request.args[name] for name in names if name in request.args}
+
+
+def job_id(request: Request) -> str:
+    """Return the path's `{id}`: `/jobs/{id}` and what follows it. A function sees the whole path."""
+    parts = request.path.split("/")
+    return parts[2] if len(parts) > 2 else ""  # noqa: PLR2004 - "", "jobs", id
+
+
+def rendered(body: object, status: int = 200, **headers: str) -> Response:
+    """Return `body` as a JSON response."""
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    response = Response(text, status, mimetype="application/json")
+    for name, value in headers.items():
+        response.headers[name.replace("_", "-")] = value
+    return response

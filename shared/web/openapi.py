@@ -1,0 +1,208 @@
+"""The OpenAPI 3.1 document, made from the models that check requests and from the routes below."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from shared.domain.handler import Handler
+from shared.domain.job import MAX_RESULT, Status
+from shared.domain.job_request import JobRequest
+from shared.usecases.create import MAX_KEY
+from shared.usecases.read import DEFAULT_LIMIT, MAX_LIMIT
+
+Json = dict[str, Any]
+
+ROUTES: Mapping[tuple[str, str], str] = {
+    ("POST", "/jobs"): "create_job",
+    ("GET", "/jobs"): "list_jobs",
+    ("GET", "/jobs/{id}"): "get_job",
+    ("PUT", "/jobs/{id}/cancel"): "cancel_job",
+    ("GET", "/health"): "health",
+    ("GET", "/openapi.json"): "openapi",
+}
+"""What the document describes. `serverless.yml` deploys the routes; a test holds the two to one another."""
+
+
+def methods_of(path: str) -> tuple[str, ...]:
+    """Return the methods that `path` takes; none for a path that is not ours."""
+    return tuple(method for (method, route) in ROUTES if _matches(route, path))
+
+
+def document(handlers: Mapping[str, Handler]) -> Json:
+    """Return the document for a deployment with these handlers."""
+    schemas: Json = {
+        "JobCard": _job_card(),
+        "Job": _job(),
+        "JobList": _object({"jobs": {"type": "array", "items": _ref("JobCard")}, "next_cursor": _or_null(_TEXT)}),
+        "Problem": _problem(),
+    }
+    requests = [_request(handler, schemas) for _, handler in sorted(handlers.items())]
+    schemas["JobRequest"] = {"oneOf": requests, "discriminator": {"propertyName": "type"}}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Minutehand",
+            "version": "1",
+            "description": "A distributed task scheduler. Clients must accept fields and statuses that this "
+            "document does not name: later versions add some, and take none away.",
+        },
+        "paths": _paths(),
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"key": []}],
+    }
+
+
+_TEXT: Json = {"type": "string"}
+_TIME: Json = {"type": "string", "format": "date-time", "description": "UTC with Z and milliseconds."}
+_ID: Json = {"type": "string", "format": "uuid"}
+
+
+def _matches(route: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route.replace(".", r"\.")), path) is not None
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _or_null(schema: Json) -> Json:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _object(properties: Json, required: list[str] | None = None) -> Json:
+    return {"type": "object", "properties": properties, "required": required or list(properties)}
+
+
+def _job_card() -> Json:
+    count = {"type": "integer", "minimum": 0}
+    return _object(
+        {
+            "id": _ID,
+            "type": _TEXT,
+            "status": {**_TEXT, "description": f"One of {', '.join(Status)}, or one of a later version."},
+            "priority": count,
+            "max_retries": count,
+            "attempt": {**count, "description": "Starts so far."},
+            "crashes": {**count, "description": "Those of them that were lost with their function."},
+            "scheduled_at": {**_TIME, "description": "What was asked for."},
+            "run_at": {**_TIME, "description": "When it is or was last due."},
+            "expires_at": _or_null(_TIME),
+            "created_at": _TIME,
+            "started_at": _or_null(_TIME),
+            "finished_at": _or_null(_TIME),
+            "reason": {**_or_null(_TEXT), "description": "Why it failed."},
+        }
+    )
+
+
+def _job() -> Json:
+    error = _object({"attempt": {"type": "integer"}, "at": _TIME, "kind": _TEXT, "error": _TEXT})
+    whole: Json = _object(
+        {
+            **_job_card()["properties"],
+            "payload": {"type": "object"},
+            "result": {"description": f"What the handler returned, at most {MAX_RESULT} bytes of JSON, or null."},
+            "errors": {
+                "type": "array",
+                "items": error,
+                "description": "Attempts that did not complete: the first and the last 20.",
+            },
+        }
+    )
+    return whole
+
+
+def _problem() -> Json:
+    fault = _object({"pointer": _TEXT, "detail": _TEXT})
+    return _object(
+        {
+            "type": _TEXT,
+            "title": _TEXT,
+            "status": {"type": "integer"},
+            "detail": _TEXT,
+            "errors": {"type": "array", "items": fault},
+        },
+        required=["type", "title", "status", "detail"],
+    )
+
+
+def _request(handler: Handler, schemas: Json) -> Json:
+    """Return the schema of a request for `handler`, and put its payload's among `schemas`."""
+    payload = handler.payload.model_json_schema(ref_template=f"#/components/schemas/{handler.name}.{{model}}")
+    for name, schema in payload.pop("$defs", {}).items():
+        schemas[f"{handler.name}.{name}"] = schema
+    schemas[f"{handler.name}.payload"] = payload
+    asked = JobRequest.model_json_schema()
+    asked["properties"] |= {"type": {"const": handler.name}, "payload": _ref(f"{handler.name}.payload")}
+    asked["title"] = f"JobRequest.{handler.name}"
+    return asked
+
+
+def _answers(ok: Json, *problems: int) -> Json:
+    said: Json = {"description": "A problem (RFC 9457).", "content": {"application/problem+json": {}}}
+    said["content"]["application/problem+json"]["schema"] = _ref("Problem")
+    wait = {**said, "headers": {"Retry-After": {"schema": {"type": "integer"}}}}
+    return {**ok, **{str(status): wait if status == 503 else said for status in problems}}  # noqa: PLR2004
+
+
+def _json(description: str, schema: Json) -> Json:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _parameter(name: str, schema: Json, place: str = "query") -> Json:
+    return {"name": name, "in": place, "required": place == "path", "schema": schema}
+
+
+def _paths() -> Json:
+    by_id = [_parameter("id", _ID, "path")]
+    key = {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[ -~]+$"}
+    created = _json("Created, and committed.", _ref("Job")) | {
+        "headers": {"Location": {"schema": _TEXT}, "Idempotency-Replayed": {"schema": _TEXT}}
+    }
+    operations: dict[str, Json] = {
+        "create_job": {
+            "summary": "Create a job",
+            "parameters": [_parameter("Idempotency-Key", key, "header")],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("JobRequest")}}},
+            "responses": _answers({"201": created}, 400, 401, 409, 413, 415, 422, 503),
+        },
+        "list_jobs": {
+            "summary": "List jobs, latest created first",
+            "parameters": [
+                _parameter("status", {"type": "string", "enum": list(Status)}),
+                _parameter("type", {"type": "string", "pattern": "^[a-z][a-z0-9_.-]{0,63}$"}),
+                _parameter(
+                    "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+                ),
+                _parameter("cursor", {**_TEXT, "description": "`next_cursor` of the page before."}),
+            ],
+            "responses": _answers({"200": _json("A page.", _ref("JobList"))}, 401, 422, 503),
+        },
+        "get_job": {
+            "summary": "Get a job",
+            "parameters": by_id,
+            "responses": _answers({"200": _json("The job.", _ref("Job"))}, 401, 404, 503),
+        },
+        "cancel_job": {
+            "summary": "Cancel a pending job",
+            "parameters": by_id,
+            "responses": _answers({"200": _json("Cancelled, now or before.", _ref("Job"))}, 401, 404, 409, 503),
+        },
+        "health": {
+            "summary": "Ask whether the record answers",
+            "security": [],
+            "responses": _answers({"200": _json("It does.", _object({"status": _TEXT}))}, 503),
+        },
+        "openapi": {
+            "summary": "Get this document",
+            "security": [],
+            "responses": _answers({"200": _json("This document.", {"type": "object"})}, 503),
+        },
+    }
+    paths: Json = {}
+    for (method, path), name in ROUTES.items():
+        paths.setdefault(path, {})[method.lower()] = {"operationId": name, **operations[name]}
+    return paths
