@@ -103,7 +103,7 @@ def _serve(settings: Settings, env: Mapping[str, str], stop: StopSignal) -> None
         ticks = FunctionServer(
             "the tick server",
             Functions(str(settings.source), function=tick.function, grace=TICK_GRACE),
-            env={"TICK_BUDGET_SECONDS": env.get("TICK_BUDGET_SECONDS") or f"{budget(seconds):g}", **values},
+            env=values,
             log=log("tick"),
         )
         servers = [gateway, ticks]
@@ -149,11 +149,6 @@ def _stop(servers: list[FunctionServer]) -> None:
         server.signal(server.stop_signal)
     for server in servers:
         server.stop()
-
-
-def budget(seconds: float) -> float:
-    """Return the budget, in seconds, of ticks that come every `seconds`: 55 of 60, never under 1."""
-    return max(1.0, seconds - max(1.0, seconds / 12))
 
 
 def _seconds(text: str) -> float:

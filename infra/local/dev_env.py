@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from infra.local.service import ServiceError
 
 KEY = "dev-key"
+UNKNOWN_KEY = "YOUR-KEY"
+"""What is shown where MINUTEHAND_API_KEYS has hashes only."""
 SENDER = "minutehand@example.com"
 RECORD = ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"]
 """What names a Supabase project; DATABASE_URL only serves the person and the CLI."""
@@ -52,7 +54,8 @@ class Given:
         names += ["REDIS_URL"] if self.index else []
         defaults = {"MAIL_FROM": SENDER, "MINUTEHAND_API_KEYS": KEY}
         values = {**defaults, **local, **{name: self.env[name] for name in names if name in self.env}}
-        key = self.env.get("MINUTEHAND_API_KEY") or values["MINUTEHAND_API_KEYS"].split(",")[0].strip()
+        plain = [key for key in values["MINUTEHAND_API_KEYS"].split(",") if not key.strip().startswith("sha256:")]
+        key = self.env.get("MINUTEHAND_API_KEY") or (plain[0].strip() if plain else UNKNOWN_KEY)
         return {**values, "MINUTEHAND_URL": url, "MINUTEHAND_API_KEY": key}
 
 

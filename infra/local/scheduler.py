@@ -9,14 +9,17 @@ from typing import Any
 
 COUNTS = ("started", "completed", "retried", "failed", "skipped", "returned", "expired_leases")
 """The report's counts of which any above zero makes a tick worth a line."""
-LONGEST = 4
+MOST = 4
 """Calls under way at once: one more is left out, as a cloud's concurrency limit would."""
 ANSWER_LIMIT = 300.0
 """Seconds after which an answer is no longer waited for."""
 
 
 class Scheduler:
-    """Posts to `port` every `seconds`, without waiting for the call before."""
+    """Posts to `port` every `seconds`, without waiting for the call before: ticks may overlap.
+
+    The budget of a tick does not shrink with `seconds`, as no handler whose time limit exceeds it may start.
+    """
 
     def __init__(self, port: int, seconds: float, say: Callable[[str], None]) -> None:
         self._port = port
@@ -24,6 +27,7 @@ class Scheduler:
         self._say = say
         self._next = time.monotonic()
         self._calls: list[threading.Thread] = []
+        self._full = False
 
     def poll(self) -> None:
         """Call if it is time. Calls that were missed, as in a laptop's sleep, are not made up for."""
@@ -32,9 +36,12 @@ class Scheduler:
             return
         self._next = max(self._next + self._seconds, now)
         self._calls = [call for call in self._calls if call.is_alive()]
-        if len(self._calls) >= LONGEST:
-            self._say(f"tick left out: {LONGEST} are still under way")
+        if len(self._calls) >= MOST:
+            if not self._full:
+                self._say(f"no further ticks while {MOST} are under way")
+            self._full = True
             return
+        self._full = False
         call = threading.Thread(target=self._call, daemon=True)
         call.start()
         self._calls.append(call)

@@ -53,3 +53,9 @@ def test_callers_keys_and_mail_win() -> None:
     given = Given.of({"MINUTEHAND_API_KEYS": "a,b", "MAIL_URL": "smtp://host"}, frozenset())
     values = given.over(LOCAL, "u")
     assert (values["MINUTEHAND_API_KEY"], values["MAIL_URL"]) == ("a", "smtp://host")
+
+
+@pytest.mark.parametrize(("keys", "told"), [("sha256:00, plain", "plain"), ("sha256:00", "YOUR-KEY")])
+def test_hash_is_not_told_as_a_key(keys: str, told: str) -> None:
+    """Of hashed keys nobody can be told what to send."""
+    assert Given.of({"MINUTEHAND_API_KEYS": keys}, frozenset()).over(LOCAL, "u")["MINUTEHAND_API_KEY"] == told

@@ -1,11 +1,12 @@
 """What is said of a tick."""
 
 import json
+import socket
+import time
 
 import pytest
 
-from infra.local.dev import budget
-from infra.local.scheduler import describe
+from infra.local.scheduler import MOST, Scheduler, describe
 
 
 def test_idle_tick_is_not_told() -> None:
@@ -27,7 +28,19 @@ def test_failed_tick_is_told_with_its_answer(status: int, body: bytes) -> None:
     assert describe(status, body) == f"tick answered {status}: {body.decode()}"
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(60, 55), (10, 9), (2, 1), (0.5, 1)])
-def test_budget_ends_before_the_next_tick(seconds: float, expected: float) -> None:
-    """Of a minute a tick may use 55 s, of a shorter period less, but always a second."""
-    assert budget(seconds) == expected
+def test_ticks_overlap_up_to_a_limit() -> None:
+    """A tick does not wait for the one before, but of many slow ones no more than MOST are under way."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        said: list[str] = []
+        scheduler = Scheduler(silent.getsockname()[1], 0.001, said.append)
+        while not said:
+            scheduler.poll()
+            time.sleep(0.002)
+        callers = [silent.accept()[0] for _ in range(MOST)]
+        scheduler.poll()
+        assert said == [f"no further ticks while {MOST} are under way"]
+        for caller in callers:
+            caller.close()
+        while len(said) <= MOST:
+            time.sleep(0.01)
+        assert all(line.startswith("tick got no answer") for line in said[1:])
