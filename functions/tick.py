@@ -1,6 +1,5 @@
 """The scheduled function."""
 
-import asyncio
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ log = logging.getLogger("minutehand")
 @endpoint
 def tick(_request: Request) -> Response:
     """Run one tick and answer with its report. Has no public route: the platform says who may call it."""
-    report = asyncio.run(composition.tick().run())
+    report = composition.run(composition.tick())
     log.info("%s", json.dumps(report.json()))
     if report.stuck:
         retire(report)

@@ -3,6 +3,7 @@
 What is made is kept for as long as the process lives, so that a warm function finds its connections open.
 """
 
+import asyncio
 import functools
 import logging
 import os
@@ -26,6 +27,7 @@ from shared.ports.objects import ObjectStore
 from shared.ports.record import Record
 from shared.ports.runner import Runner, Work
 from shared.usecases.create import Creator
+from shared.usecases.tick.report import Report
 from shared.usecases.tick.restore import Restorer
 from shared.usecases.tick.tick import MARGIN, Parts, Tick
 from shared.web import auth
@@ -119,7 +121,11 @@ def runners() -> Mapping[Isolation, Runner]:
     return {
         Isolation.ASYNC: AsyncRunner(settings().async_slots, context),
         Isolation.THREAD: ThreadRunner(settings().thread_slots, in_thread(context)),
-        Isolation.PROCESS: ProcessRunner(settings().process_slots, [sys.executable, "-m", "shared.child"]),
+        Isolation.PROCESS: ProcessRunner(
+            settings().process_slots,
+            [sys.executable, "-m", "shared.child"],
+            {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        ),
     }
 
 
@@ -145,3 +151,17 @@ def tick(budget: float | None = None) -> Tick:
     horizon_ms = round(settings().horizon * 1000)
     parts = Parts(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms)
     return Tick(parts, longest if budget is None else min(budget, longest))
+
+
+def run(one: Tick) -> Report:
+    """Run a tick to its end on an event loop of its own and return the report.
+
+    Not `asyncio.run`: that waits for every task, and a handler that ignores its cancellation never ends. Where one
+    is stuck, the loop is left as it is and the caller is to end the process.
+    """
+    loop = asyncio.new_event_loop()
+    report = loop.run_until_complete(one.run())
+    if not report.stuck:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+    return report

@@ -79,20 +79,15 @@ class RedisIndex:
     def step(self, installation: str, moves: Moves, lanes: Sequence[Lane] = (), hold_ms: int = 0) -> Step:
         """See the port."""
         places = _Places(installation, moves, lanes)
-        ask = json.dumps(
-            {
-                "hold": hold_ms,
-                "room": [max(0, lane.room) for lane in lanes],
-                "lane": places.lanes,
-                "remove": [[places.of(c), c.id] for c in moves.remove],
-                "wait": [[places.of(c), c.id, c.hold, ms] for c, ms in moves.wait],
-                "back": [[places.of(c), c.id, c.hold, c.score] for c in moves.back],
-                "add": [[places.of(d), d.id, d.wait_ms] for d in moves.add],
-            },
-            separators=(",", ":"),
-        )
+        ask = _ask(places, moves, lanes, hold_ms)
         added, claims = self._call(places.keys, ask)
         return Step([claim for row in claims for claim in _claims(places, row)], int(added))
+
+    def missing(self, installation: str, jobs: Sequence[Due]) -> int:
+        """See the port."""
+        moves = Moves(add=list(jobs))
+        places = _Places(installation, moves, ())
+        return int(self._call(places.keys, _ask(places, moves, (), 0, dry=True))[0])
 
     def _call(self, keys: Sequence[str], ask: str) -> Any:
         try:
@@ -115,6 +110,23 @@ class RedisIndex:
         answer = self._client.eval(STEP, len(keys), *keys, ask)
         self._sha = _sha1(STEP)
         return answer
+
+
+def _ask(places: "_Places", moves: Moves, lanes: Sequence[Lane], hold_ms: int, *, dry: bool = False) -> str:
+    """Return the script's argument; `step.lua` says what its fields mean."""
+    return json.dumps(
+        {
+            "hold": hold_ms,
+            "room": [max(0, lane.room) for lane in lanes],
+            "lane": places.lanes,
+            "remove": [[places.of(c), c.id] for c in moves.remove],
+            "wait": [[places.of(c), c.id, c.hold, ms] for c, ms in moves.wait],
+            "back": [[places.of(c), c.id, c.hold, c.score] for c in moves.back],
+            "add": [[places.of(d), d.id, d.wait_ms] for d in moves.add],
+            "dry": dry,
+        },
+        separators=(",", ":"),
+    )
 
 
 class _Places:

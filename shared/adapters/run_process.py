@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.adapters.run_thread import ThreadRunner
@@ -25,11 +25,11 @@ MAX_MESSAGE = 1024 * 1024
 
 
 class ProcessRunner:
-    """The `Runner` port for `Isolation.PROCESS`. `command` starts a child."""
+    """The `Runner` port for `Isolation.PROCESS`. `command` starts a child, in the environment `env`."""
 
-    def __init__(self, slots: int, command: Sequence[str]) -> None:
+    def __init__(self, slots: int, command: Sequence[str], env: Mapping[str, str]) -> None:
         self.slots = slots
-        self._children = _Children(command)
+        self._children = _Children(command, env)
         self._threads = ThreadRunner(slots, self._children.perform, grace=5.0)
 
     @property
@@ -50,8 +50,8 @@ class ProcessRunner:
 class _Children:
     """Idle children, and what is asked of one."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = command
+    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        self._command, self._env = command, env
         self._idle: list[_Child] = []
         self._lock = threading.Lock()
 
@@ -92,15 +92,15 @@ class _Children:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return _Child(self._command)
+        return _Child(self._command, self._env)
 
 
 class _Child:
     """One child process, in a process group of its own so that what it starts ends with it."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own command
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
+            command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
         )
 
     def ask(self, request: dict[str, Any], until: float) -> dict[str, Any]:

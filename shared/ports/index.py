@@ -56,11 +56,15 @@ class Step:
 
 
 class Index(Protocol):
-    """The index's one verb."""
+    """The index's verbs."""
 
     def step(self, installation: str, moves: Moves, lanes: Sequence[Lane] = (), hold_ms: int = 0) -> Step:
         """Carry out `moves`, then hold what is due for `hold_ms` and return it, in one round trip.
 
         What is due is taken from the highest priority down, oldest first, as far as each lane has room.
         """
+        ...
+
+    def missing(self, installation: str, jobs: Sequence[Due]) -> int:
+        """Return how many of `jobs` are not in the index."""
         ...

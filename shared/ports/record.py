@@ -81,7 +81,7 @@ class Page:
 
 
 class Verdict(StrEnum):
-    """What a start call says of one id; the words are explained in `20261124000004_tick.sql`."""
+    """What a start call says of one id; the words are explained in `20261124000004_minutehand_tick.sql`."""
 
     ALREADY = "already"
     EARLY = "early"

@@ -2,7 +2,7 @@
 --
 -- KEYS     the ZSETs of one installation (one hash tag), in the order to claim from; member = job id,
 --          score = when to look, in ms of Redis' own clock
--- ARGV[1]  JSON: {hold, room, lane, remove, wait, back, add}
+-- ARGV[1]  JSON: {hold, room, lane, remove, wait, back, add, dry}
 --   hold    ms that a claim holds a member
 --   room    how many members each lane may claim
 --   lane    the lane of each key that may be claimed from, by position; 0: do not claim from it
@@ -10,6 +10,7 @@
 --   wait    [key, id, held score, ms]: look again ms from now, if the claim is still the caller's
 --   back    [key, id, held score, old score]: undo the claim, if it is still the caller's
 --   add     [key, id, ms]: look ms from now; a member that is there stays as it is
+--   dry     count what `add` would add, and leave it out
 -- Returns  {added, claims}: how many of `add` were new, and for each key with claims
 --          {key, score that holds them, {id, old score, id, old score, …}}; keys count from 1
 
@@ -48,9 +49,15 @@ for _, row in ipairs(ask.back) do
 end
 
 local added = 0
-each_chunk(ask.add,
-  function(row, values) values[#values + 1] = text(now + row[3]); values[#values + 1] = row[2] end,
-  function(key, values) added = added + redis.call('ZADD', key, 'NX', unpack(values)) end)
+if ask.dry then
+  for _, row in ipairs(ask.add) do
+    if not redis.call('ZSCORE', KEYS[row[1]], row[2]) then added = added + 1 end
+  end
+else
+  each_chunk(ask.add,
+    function(row, values) values[#values + 1] = text(now + row[3]); values[#values + 1] = row[2] end,
+    function(key, values) added = added + redis.call('ZADD', key, 'NX', unpack(values)) end)
+end
 
 local claims = {}
 local held = text(now + ask.hold)

@@ -1,0 +1,67 @@
+"""`minutehand`: the commands."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.cli import jobs
+from shared.cli.operate import dev, migrate, sync, tick
+from shared.domain.errors import MinutehandError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="""A distributed task scheduler made of cloud functions.
+
+    Start everything on this machine with `minutehand dev`, then create a job:
+
+    minutehand jobs create email_notification --payload '{"to":"me@example.com","subject":"Hi","message":"!"}'
+
+    Settings come from the environment, or from a file with --env: `minutehand dev` writes one to .minutehand/env.
+    """,
+)
+app.command()(dev)
+app.command()(tick)
+app.command()(sync)
+app.command()(migrate)
+app.add_typer(jobs.app, name="jobs")
+
+
+@app.callback()
+def settings(
+    env: Annotated[
+        Path | None,
+        typer.Option(help="Read KEY=value lines from this file; the environment's own values win.", exists=True),
+    ] = None,
+    *,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to standard error.")] = False,
+) -> None:
+    """Read the settings before any command."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for line in env.read_text().splitlines() if env else ():
+        name, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            os.environ.setdefault(name.strip(), value.strip())
+
+
+def main() -> None:
+    """Run a command; an error of ours is one line and exit code 1."""
+    try:
+        app()
+    except MinutehandError as e:
+        typer.secho(f"minutehand: {e}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Commands that talk to a running API: create, list, show, cancel."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.domain.errors import ConfigError, MinutehandError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Create, list, show and cancel jobs through a running API (MINUTEHAND_URL, MINUTEHAND_API_KEY).",
+)
+
+Url = Annotated[str, typer.Option(envvar="MINUTEHAND_URL", help="Where the API is.")]
+Key = Annotated[str, typer.Option(envvar="MINUTEHAND_API_KEY", help="The API key.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON.")]
+Id = Annotated[str, typer.Argument(help="The job's id.")]
+LOCAL = "http://127.0.0.1:8080"
+
+
+@app.command()
+def create(
+    type_: Annotated[str, typer.Argument(metavar="TYPE", help="The handler to run, such as email_notification.")],
+    payload: Annotated[str, typer.Option(help="JSON; @FILE reads a file, - reads standard input.")] = "{}",
+    at: Annotated[str | None, typer.Option(help="When, RFC 3339 with offset. Default: now.")] = None,
+    priority: Annotated[int | None, typer.Option(help="0 to 9, higher first.")] = None,
+    max_retries: Annotated[int | None, typer.Option(help="0 to 100 further attempts.")] = None,
+    expires_at: Annotated[str | None, typer.Option(help="Do not start after this time.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="Asking again with it creates nothing new.")] = None,
+    url: Url = LOCAL,
+    key: Key = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Create a job and print its id.
+
+    minutehand jobs create generate_pdf --payload @report.json --at 2026-12-24T18:30:00Z
+    """
+    asked = {
+        "type": type_,
+        "payload": _payload(payload),
+        "scheduled_at": at,
+        "priority": priority,
+        "max_retries": max_retries,
+        "expires_at": expires_at,
+    }
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    body = {name: value for name, value in asked.items() if value is not None}
+    job = _call(url, key, "POST", "/jobs", json=body, headers=headers)
+    typer.echo(json.dumps(job) if as_json else job["id"])
+
+
+@app.command("list")
+def list_(
+    status: Annotated[str | None, typer.Option(help="Only this status.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Only this type.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, 1 to 200.", min=1, max=200)] = 50,
+    cursor: Annotated[str | None, typer.Option(help="`next_cursor` of the page before.")] = None,
+    url: Url = LOCAL,
+    key: Key = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, latest created first."""
+    params = {"status": status, "type": type_, "limit": limit, "cursor": cursor}
+    page = _call(url, key, "GET", "/jobs", params={name: v for name, v in params.items() if v is not None})
+    if as_json:
+        typer.echo(json.dumps(page))
+        return
+    table = Table("id", "type", "status", "attempt", "run_at", "reason")
+    for job in page["jobs"]:
+        table.add_row(
+            job["id"], job["type"], job["status"], str(job["attempt"]), job["run_at"], job["reason"] or ""
+        )
+    Console().print(table)
+    if page["next_cursor"]:
+        typer.echo(f"more: --cursor {page['next_cursor']}")
+
+
+@app.command()
+def show(job_id: Id, url: Url = LOCAL, key: Key = "") -> None:
+    """Print one job, whole, as JSON."""
+    typer.echo(json.dumps(_call(url, key, "GET", f"/jobs/{job_id}"), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def cancel(job_id: Id, url: Url = LOCAL, key: Key = "", *, as_json: AsJson = False) -> None:
+    """Cancel a pending job."""
+    job = _call(url, key, "PUT", f"/jobs/{job_id}/cancel")
+    typer.echo(json.dumps(job) if as_json else f"{job['id']} is {job['status']}")
+
+
+def _payload(text: str) -> Any:
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except OSError as e:
+            raise ConfigError(f"--payload: {e}") from e
+    try:
+        return json.loads(text)
+    except ValueError as e:
+        raise ConfigError(f"--payload is not JSON: {e}") from e
+
+
+def _call(url: str, key: str, method: str, path: str, **kwargs: Any) -> Any:
+    """Return the API's answer; raises `MinutehandError` with the problem it told."""
+    if not key:
+        raise ConfigError("MINUTEHAND_API_KEY is not set (`minutehand dev` takes dev-key).")
+    headers: Mapping[str, str] = {"Authorization": f"Bearer {key}", **kwargs.pop("headers", {})}
+    try:
+        answer = httpx.request(method, url.rstrip("/") + path, headers=headers, timeout=30, **kwargs)
+    except httpx.HTTPError as e:
+        raise MinutehandError(f"{url} does not answer: {e}") from e
+    if answer.is_success:
+        return answer.json()
+    try:
+        told = answer.json()
+        lines = [f"{answer.status_code} {told['title']}: {told['detail']}"]
+        lines += [f"  {fault['pointer']}: {fault['detail']}" for fault in told.get("errors", [])]
+    except (ValueError, KeyError, TypeError):
+        lines = [f"{answer.status_code}: {answer.text[:500]}"]
+    raise MinutehandError("\n".join(lines))

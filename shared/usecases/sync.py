@@ -1,0 +1,43 @@
+"""Rebuild the index from the record: every page of what is due within the horizon, oldest first."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from shared.domain.json_value import JsonValue
+from shared.ports.index import Index, Moves
+from shared.ports.record import Record
+
+PAGE = 1000
+"""Jobs on a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """Totals so far: jobs that the record has, and those of them that the index lacked."""
+
+    seen: int
+    missing: int
+
+
+def sync(
+    record: Record, index: Index, types: Sequence[str], horizon_ms: int, *, dry_run: bool = False
+) -> Iterator[Synced]:
+    """Yield the totals after each page. A dry run changes nothing and counts what is missing.
+
+    Raises `RecordUnavailableError`, `IndexUnavailableError`; begun again it goes over the same jobs and
+    adds only what is still missing.
+    """
+    seen = missing = 0
+    after: JsonValue = None
+    while True:
+        page = record.page(types, horizon_ms, PAGE, after)
+        jobs = list(page.jobs)
+        if jobs and dry_run:
+            missing += index.missing(page.installation, jobs)
+        elif jobs:
+            missing += index.step(page.installation, Moves(add=jobs)).added
+        seen += len(jobs)
+        yield Synced(seen, missing)
+        after = page.next
+        if after is None:
+            return
