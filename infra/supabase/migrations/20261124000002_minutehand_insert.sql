@@ -1,12 +1,21 @@
 -- How a job comes in: by an INSERT into minutehand.jobs, the API's own or anybody's.
 
 -- Fills what only the record decides. What the caller put into these columns does not count.
+-- Refuses what jsonb holds and the readers of JSON do not: a tick that cannot read one payload of a batch could start
+-- none of it. A payload of less than 1,000 bytes is too small for either.
 create function minutehand.fill_job() returns trigger language plpgsql set search_path = '' as $$
 begin
   new.created_at := now();
   new.scheduled_at := coalesce(new.scheduled_at, now());
   new.run_at := greatest(new.scheduled_at, now());
   new.bytes := octet_length(new.payload::text);
+  if new.bytes >= 1000 and (
+    jsonb_path_exists(new.payload, 'strict $.**{64}')
+    or jsonb_path_exists(new.payload, 'strict $.** ? (@.type() == "number" && (@ >= 1.8e308 || @ <= -1.8e308))')
+  ) then
+    raise exception 'a payload has at most 64 levels, and no number beyond a double''s range'
+      using errcode = 'check_violation';
+  end if;
   return new;
 end $$;
 create trigger fill before insert on minutehand.jobs for each row execute function minutehand.fill_job();

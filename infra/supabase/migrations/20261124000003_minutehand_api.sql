@@ -74,6 +74,9 @@ begin
     if seen is null then
       select * into seen from minutehand.idempotency i
       where i.owner = minutehand_create_v1.owner and i.key = minutehand_create_v1.key;
+      if not found then  -- a tick has just forgotten it, as old enough
+        return public.minutehand_create_v1(jobs, owner, key, request);
+      end if;
       if seen.request <> minutehand_create_v1.request then
         return jsonb_build_object('outcome', 'mismatch');
       end if;
