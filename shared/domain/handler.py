@@ -10,8 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from shared.ports.mail import Mailer
-from shared.ports.objects import ObjectStore
+from shared.domain.services import Mailer, ObjectStore
 
 NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z", re.ASCII)
 """What a handler, and so a job's type, may be called; the table `minutehand.jobs` checks the same."""
