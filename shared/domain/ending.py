@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from shared.domain.errors import InvalidError
 from shared.domain.handler import GiveUp, Handler, Retry
 from shared.domain.job import MAX_RESULT
-from shared.domain.json_value import JsonValue, check
+from shared.domain.json_value import JsonValue, check, object_of, stored_size
 from shared.domain.outcome import AskedRetry, GaveUp, Outcome, Raised, Refused, Returned
 from shared.domain.policy import cut
 
@@ -35,31 +35,34 @@ def returned(result: Any) -> Outcome:
     """Return the outcome of a handler that returned `result`: an error unless it is JSON of a bounded size."""
     if result is None:
         return Returned(None, 4)
-    if isinstance(result, BaseModel):
-        result = result.model_dump(mode="json")
     try:
-        text = json.dumps(result, allow_nan=False, separators=(",", ":"))
-        size = len(text)
-        if size <= MAX_RESULT:
-            value: JsonValue = json.loads(text)
-            check(value)
-            return Returned(value, size)
-    except (TypeError, ValueError, RecursionError) as e:
-        return Raised(f"it returned what is not JSON: {e}")
+        if isinstance(result, BaseModel):
+            result = result.model_dump(mode="json")
+        value: JsonValue = json.loads(json.dumps(result, allow_nan=False), object_pairs_hook=object_of)
+        check(value)
+        size = stored_size(value)
     except InvalidError as e:
         return Raised(f"it returned what cannot be stored: {e}")
-    return Raised(f"it returned {size} bytes of JSON: at most {MAX_RESULT} are kept, put more into an object store")
+    except Exception as e:  # noqa: BLE001 - a model's own serializers may raise anything
+        return Raised(cut(f"it returned what is not JSON: {e}"))
+    if size > MAX_RESULT:
+        return Raised(
+            f"it returned {size} bytes of JSON: at most {MAX_RESULT} are kept, put more into an object store"
+        )
+    return Returned(value, size)
 
 
 def raised(error: BaseException) -> Outcome:
     """Return the outcome of a handler that raised `error`, whatever it derives from."""
-    match error:
-        case Retry():
-            return AskedRetry(error.after, error.reason)
-        case GiveUp():
-            return GaveUp(error.reason)
-        case _:
-            return Raised(_told(error))
+    try:
+        match error:
+            case Retry():
+                return AskedRetry(float(error.after), str(error.reason))
+            case GiveUp():
+                return GaveUp(str(error.reason))
+    except Exception as e:  # noqa: BLE001 - a subclass that does not call __init__ has no reason
+        return Raised(_told(e))
+    return Raised(_told(error))
 
 
 def _told(error: BaseException) -> str:

@@ -11,12 +11,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from shared.domain.errors import Fault, InvalidError
 from shared.domain.handler import Handler
 from shared.domain.job import MAX_PRIORITY, MAX_RETRIES, NewJob
-from shared.domain.json_value import JsonValue, pointer
+from shared.domain.json_value import JsonValue, pointer, stored_size
 
 _RFC3339 = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})\Z",
+    r"(\d{4}-\d{2}-\d{2})[Tt ]([01]\d:[0-5]\d:[0-5]\d|2[0-3]:[0-5]\d:[0-5]\d)(?:\.(\d+))?"
+    r"([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)\Z",
     re.ASCII,
 )
+"""Python's own reader takes more than RFC 3339 (+05:99; 24:00 since 3.14), and less (2026-01-31t18:30:00z)."""
+MAX_STORED = 1024 * 1024
+"""Bytes of a payload as the record writes it; the table `minutehand.jobs` checks the same."""
 
 
 def _instant(value: object) -> datetime:
@@ -70,7 +74,7 @@ def new_job(body: JsonValue, handlers: Mapping[str, Handler], job_id: UUID) -> N
     try:
         asked = JobRequest.model_validate(body)
     except ValidationError as e:
-        faults += faults_of(e)
+        faults += faults_of(e, body)
     faults += _type_and_payload_faults(fields, handlers)
     if faults:
         raise InvalidError(faults)
@@ -85,16 +89,31 @@ def new_job(body: JsonValue, handlers: Mapping[str, Handler], job_id: UUID) -> N
     )
 
 
-def faults_of(error: ValidationError, *base: str | int) -> list[Fault]:
-    """Return pydantic's findings as faults below `base`, without the values that it found."""
-    return [
-        Fault(pointer(*base, *detail["loc"]), _said(detail["msg"]))
-        for detail in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+def faults_of(error: ValidationError, value: JsonValue, *base: str | int) -> list[Fault]:
+    """Return pydantic's findings on `value`, which stands at `base`, as faults without the values found."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [Fault(pointer(*base, *_place(value, one["loc"], one["type"])), _said(one["msg"])) for one in found]
+
+
+def _place(value: JsonValue, loc: Sequence[str | int], kind: str) -> list[str | int]:
+    """Return the steps of `loc` that lead through `value`: pydantic names the branches of unions there too."""
+    place: list[str | int] = []
+    for at, step in enumerate(loc):
+        if isinstance(value, dict):
+            if step in value:
+                value = value[str(step)]
+            elif kind != "missing" or at < len(loc) - 1:
+                continue
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            continue
+        place.append(step)
+    return place
 
 
 def _said(message: str) -> str:
-    return message.removeprefix("Value error, ")
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def _type_and_payload_faults(fields: Mapping[str, JsonValue], handlers: Mapping[str, Handler]) -> Sequence[Fault]:
@@ -104,12 +123,18 @@ def _type_and_payload_faults(fields: Mapping[str, JsonValue], handlers: Mapping[
     handler = handlers.get(type_)
     if handler is None:
         return [Fault("/type", f"no such type; there are: {', '.join(sorted(handlers))}")]
-    if not isinstance(payload, dict):
-        return []
+    return _payload_faults(payload, handler) if isinstance(payload, dict) else []
+
+
+def _payload_faults(payload: Mapping[str, JsonValue], handler: Handler) -> Sequence[Fault]:
+    if (size := stored_size(payload)) > MAX_STORED:
+        return [
+            Fault("/payload", f"takes {size} bytes with its numbers written out: at most {MAX_STORED} are kept")
+        ]
     try:
         handler.payload.model_validate(payload)
     except ValidationError as e:
-        return faults_of(e, "payload")
-    except RecursionError:
-        return [Fault("/payload", "nested too deep")]
+        return faults_of(e, payload, "payload")
+    except Exception as e:  # noqa: BLE001 - a model's own validators may raise anything
+        return [Fault("/payload", f"its handler's model cannot read it: {type(e).__name__}")]
     return []

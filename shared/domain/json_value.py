@@ -1,13 +1,16 @@
 """JSON kept by value: what is accepted comes back equal, or was refused with the reason.
 
 PostgreSQL's jsonb holds any decimal number but no U+0000; Python's float holds 17 digits; a JavaScript client
-reads every number as a float. A number is therefore accepted when an IEEE 754 double or a 64-bit integer holds
-it exactly as written, as RFC 8259 section 6 advises for interoperability.
+reads every number as a float. A number is therefore accepted when a 64-bit integer or an IEEE 754 double holds
+it exactly as written, as RFC 8259 section 6 advises for interoperability. How it is spelled does not count: 1e2
+is the integer 100, and 1e300 may come back with its 300 zeros.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import NoReturn, TypeAlias
 
 from shared.domain.errors import Fault, InvalidError, NotJsonError
@@ -16,13 +19,23 @@ JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mappin
 
 MAX_DEPTH = 64
 """Levels of nesting: what jsonb, every parser and every reader can take."""
-MAX_DIGITS = 400
-"""Digits that a number may have when written without an exponent, as jsonb writes it: 1e308 has 309."""
+MAX_FAULTS = 100
+"""Faults that are told of one value: an answer stays small however much is wrong."""
+MAX_POINTER = 1000
+"""Characters of a pointer; keys are the caller's, and as long as a body."""
+_MAX_DIGITS = 400
+"""Digits of an integer that are looked at as such: the largest double has 309."""
 _INT_RANGE = range(-(2**63), 2**64)
 
 
 class _RefusedNumber(ValueError):  # noqa: N818 - never leaves this file
     pass
+
+
+class _Duplicate(dict[str, JsonValue]):
+    """An object that had a key twice, which Python's parser would have dropped silently."""
+
+    twice: str
 
 
 def parse(text: bytes) -> JsonValue:
@@ -37,7 +50,7 @@ def parse(text: bytes) -> JsonValue:
             parse_int=_integer,
             parse_float=_number,
             parse_constant=_constant,
-            object_pairs_hook=_object,
+            object_pairs_hook=object_of,
         )
     except UnicodeDecodeError as e:
         raise NotJsonError("The body is not UTF-8.") from e
@@ -53,23 +66,19 @@ def parse(text: bytes) -> JsonValue:
 
 def check(value: JsonValue) -> None:
     """Raise `InvalidError` for nesting, text or objects that jsonb or a client could not hold."""
-    faults = list(_faults(value))
+    faults = list(islice(_faults(value), MAX_FAULTS))
     if faults:
         raise InvalidError(faults)
 
 
-def pointer(*path: str | int) -> str:
-    """Return the JSON pointer (RFC 6901) of `path`."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+def stored_size(value: JsonValue) -> int:
+    """Return the bytes of `value` as jsonb writes it: without exponents, so that 1e308 takes 309."""
+    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    return len(text.encode()) + sum(_growth(number) for number in _floats(value))
 
 
-class _Duplicate(dict[str, JsonValue]):
-    """An object that had a key twice, which Python's parser would have dropped silently."""
-
-    twice: str
-
-
-def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+def object_of(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    """Make an object, for `json.loads`; one in which a key stands twice is made so that `check` refuses it."""
     made = dict(pairs)
     if len(made) == len(pairs):
         return made
@@ -79,18 +88,36 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     return marked
 
 
-def _integer(text: str) -> int:
-    if len(text) > MAX_DIGITS or int(text) not in _INT_RANGE:
-        raise _RefusedNumber(f"the integer {_cut(text)} does not fit in 64 bits: send it as a string")
-    return int(text)
+def pointer(*path: str | int) -> str:
+    """Return the JSON pointer (RFC 6901) of `path`, or of its nearest parent whose pointer is not too long."""
+    text = ""
+    for step in path:
+        further = f"{text}/{str(step).replace('~', '~0').replace('/', '~1')}"
+        if len(further) > MAX_POINTER:
+            break
+        text = further
+    return text
 
 
-def _number(text: str) -> float:
-    value, exact = float(text), Decimal(text)
-    if Decimal(repr(value)) != exact if value not in (float("inf"), float("-inf")) else True:
+def _integer(text: str) -> int | float:
+    if len(text) <= _MAX_DIGITS and int(text) in _INT_RANGE:
+        return int(text)
+    return _number(text)
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    if math.isinf(value):
+        raise _RefusedNumber(f"the number {_cut(text)} is too large")
+    try:
+        exact = Decimal(text)
+    except ArithmeticError:  # an exponent of twenty digits
+        raise _RefusedNumber(f"the number {_cut(text)} is too small") from None
+    if Decimal(repr(value)) != exact:
         raise _RefusedNumber(f"the number {_cut(text)} is not held exactly by a double: send it as a string")
-    if abs(exact.adjusted()) > MAX_DIGITS:
-        raise _RefusedNumber(f"the number {_cut(text)} is too large or too small")
+    # A zero may have an exponent that no integer should be made of.
+    if value.is_integer() and exact.adjusted() < _MAX_DIGITS and int(exact) in _INT_RANGE:
+        return int(exact)
     return value
 
 
@@ -123,6 +150,23 @@ def _faults(root: JsonValue) -> Iterator[Fault]:
                 stack.extend((item, (*path, key)) for key, item in value.items())
             else:
                 stack.extend((item, (*path, at)) for at, item in enumerate(value))
+
+
+def _growth(number: float) -> int:
+    """Return by how many bytes jsonb's way of writing `number` is longer than Python's."""
+    return len(f"{Decimal(repr(number)):f}") - len(repr(number))
+
+
+def _floats(root: JsonValue) -> Iterator[float]:
+    stack = [root]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, float):
+            yield value
+        elif isinstance(value, Mapping):
+            stack.extend(value.values())
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            stack.extend(value)
 
 
 def _text_fault(text: str) -> str | None:

@@ -50,6 +50,8 @@ class Creator:
             raise InvalidError([Fault("", "the record cannot hold this value")]) from e
         if created.outcome is CreateOutcome.MISMATCH:
             raise IdempotencyMismatchError
+        if not created.jobs:
+            raise IdempotencyMismatchError("The job that this Idempotency-Key made has been deleted since.")
         if created.outcome is CreateOutcome.CREATED:
             self._tell_index(created)
         return created.jobs[0], created.outcome is CreateOutcome.REPLAYED
@@ -63,6 +65,9 @@ class Creator:
             self.index.step(created.installation, Moves(add=due))
         except IndexUnavailableError as e:
             log.warning("not indexed, the next tick will: %s", e)
+        except Exception:
+            # The job is committed: whatever else is wrong, such as a REDIS_URL that is none, the answer stays 201.
+            log.exception("not indexed, the next tick will")
 
 
 def checked_key(key: str) -> str:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic.errors import PydanticInvalidForJsonSchema
+
 from shared.domain.handler import Handler
 from shared.domain.job import MAX_RESULT, Status
 from shared.domain.job_request import JobRequest
@@ -36,8 +38,13 @@ def document(handlers: Mapping[str, Handler]) -> Json:
         "JobList": _object({"jobs": {"type": "array", "items": _ref("JobCard")}, "next_cursor": _or_null(_TEXT)}),
         "Problem": _problem(),
     }
-    requests = [_request(handler, schemas) for _, handler in sorted(handlers.items())]
-    schemas["JobRequest"] = {"oneOf": requests, "discriminator": {"propertyName": "type"}}
+    for handler in handlers.values():
+        _add_request(handler, schemas)
+    requests = {name: _ref(f"{name}.request") for name in sorted(handlers)}
+    schemas["JobRequest"] = {
+        "oneOf": list(requests.values()),
+        "discriminator": {"propertyName": "type", "mapping": {name: ref["$ref"] for name, ref in requests.items()}},
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -129,16 +136,20 @@ def _problem() -> Json:
     )
 
 
-def _request(handler: Handler, schemas: Json) -> Json:
-    """Return the schema of a request for `handler`, and put its payload's among `schemas`."""
-    payload = handler.payload.model_json_schema(ref_template=f"#/components/schemas/{handler.name}.{{model}}")
+def _add_request(handler: Handler, schemas: Json) -> None:
+    """Put the schemas of a request for `handler`, of its payload and of the payload's parts among `schemas`."""
+    template = f"#/components/schemas/{handler.name}.{{model}}"
+    try:
+        payload = handler.payload.model_json_schema(ref_template=template)
+    except PydanticInvalidForJsonSchema:
+        payload = {"type": "object", "description": "Its model has checks that no schema can tell."}
     for name, schema in payload.pop("$defs", {}).items():
         schemas[f"{handler.name}.{name}"] = schema
     schemas[f"{handler.name}.payload"] = payload
     asked = JobRequest.model_json_schema()
     asked["properties"] |= {"type": {"const": handler.name}, "payload": _ref(f"{handler.name}.payload")}
-    asked["title"] = f"JobRequest.{handler.name}"
-    return asked
+    asked["title"] = f"{handler.name}.request"
+    schemas[f"{handler.name}.request"] = asked
 
 
 def _answers(ok: Json, *problems: int) -> Json:

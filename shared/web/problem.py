@@ -23,7 +23,8 @@ STATUS: dict[type[e.MinutehandError], tuple[int, str]] = {
 }
 RETRY_AFTER = 5
 """Seconds that a client should wait after a 503."""
-_TYPE = "https://github.com/minutehand/minutehand#"
+_TYPE = "urn:minutehand:problem:"
+"""What the problem types' URIs begin with: names to compare, nothing to fetch."""
 _OPERATORS = (e.RecordUnavailableError, e.RecordSetupError, e.ConfigError)
 
 
