@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 from typing import ClassVar
 
 from infra.local.guard import guard
@@ -98,6 +99,15 @@ class Service:
         """
         self.spawn()
         self.wait_ready(limit)
+
+    def __enter__(self) -> Self:
+        """Start the program."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the program."""
+        self.stop()
 
     def spawn(self) -> None:
         """Start the program without waiting for it."""

@@ -36,6 +36,10 @@ class Client(Protocol):
         """Run a script, which makes the server know it."""
         ...
 
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
 
 def key_of(installation: str, type_: str, priority: int) -> str:
     """Return the ZSET's key. The braces put all keys of an installation into one slot of a cluster."""
@@ -50,11 +54,9 @@ def connect(url: str) -> Callable[[], Client]:
     """
     clustered = "cluster=true" in url.partition("?")[2]
     bare = url.replace("cluster=true", "").rstrip("?&")
-    options: dict[str, Any] = {
-        "socket_timeout": ANSWER_TIMEOUT,
-        "socket_connect_timeout": CONNECT_TIMEOUT,
-        "socket_keepalive": True,
-    }
+    options: dict[str, Any] = {"socket_timeout": ANSWER_TIMEOUT}
+    if not url.startswith("unix:"):
+        options |= {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_keepalive": True}
 
     def make() -> Client:
         nonlocal clustered
@@ -89,12 +91,18 @@ class RedisIndex:
         places = _Places(installation, moves, ())
         return int(self._call(places.keys, _ask(places, moves, (), 0, dry=True))[0])
 
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
     def _call(self, keys: Sequence[str], ask: str) -> Any:
         try:
             try:
                 return self._eval(keys, ask)
             except MovedError:
-                self._client = None
+                self.close()
                 return self._eval(keys, ask)
         except (RedisError, RedisConnectionError, RedisTimeoutError, OSError) as e:
             raise IndexUnavailableError(f"The index does not answer: {type(e).__name__}.") from e

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import httpx
 from postgrest import APIError, SyncPostgrestClient
 
-from shared.adapters.rpc_record import Rpc
 from shared.domain.errors import MinutehandError, RecordRefusedError, RecordSetupError, RecordUnavailableError
 
 CONNECT_TIMEOUT = 5.0
@@ -31,7 +30,39 @@ class RpcClient(Protocol):
         ...
 
 
-def connect(url: str, key: str) -> Rpc:
+class SupabaseRpc:
+    """An `Rpc` over a `postgrest` or `supabase` client; a connection that turns out to be dead is made anew once.
+
+    Asking twice is safe because every function answers the same call the same way: ids and lease tokens are
+    made by the caller.
+    """
+
+    def __init__(self, client: RpcClient, http: httpx.Client | None = None) -> None:
+        self._client = client
+        self._http = http
+
+    def __call__(self, name: str, params: Mapping[str, Any]) -> Any:
+        """Call `public.<name>`; raises what the `Record` port raises."""
+        for last in (False, True):
+            try:
+                return self._client.rpc(name, dict(params)).execute().data
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as e:
+                # A frozen function wakes up with sockets that the other side closed long ago.
+                if last:
+                    raise RecordUnavailableError(f"The record cut the connection: {type(e).__name__}.") from e
+            except httpx.HTTPError as e:
+                raise RecordUnavailableError(f"The record does not answer: {type(e).__name__}.") from e
+            except APIError as e:
+                raise _sorted(name, e) from e
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._http is not None:
+            self._http.close()
+
+
+def connect(url: str, key: str) -> SupabaseRpc:
     """Return an rpc that calls the Supabase project at `url` with `key`, a secret key or a service_role JWT.
 
     A secret key (`sb_secret_…`) is no JWT and goes as `apikey` alone; a legacy JWT goes as `Authorization` too.
@@ -47,31 +78,7 @@ def connect(url: str, key: str) -> Rpc:
         timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
         limits=httpx.Limits(max_connections=16, keepalive_expiry=60),
     )
-    return rpc_over(SyncPostgrestClient(base, headers=headers, http_client=http, retry_enabled=False))
-
-
-def rpc_over(client: RpcClient) -> Rpc:
-    """Return an rpc over any client; a connection that turns out to be dead is made anew once.
-
-    Asking twice is safe because every function answers the same call the same way: ids and lease tokens are
-    made by the caller.
-    """
-
-    def rpc(name: str, params: Mapping[str, Any]) -> Any:
-        for last in (False, True):
-            try:
-                return client.rpc(name, dict(params)).execute().data
-            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as e:
-                # A frozen function wakes up with sockets that the other side closed long ago.
-                if last:
-                    raise RecordUnavailableError(f"The record cut the connection: {type(e).__name__}.") from e
-            except httpx.HTTPError as e:
-                raise RecordUnavailableError(f"The record does not answer: {type(e).__name__}.") from e
-            except APIError as e:
-                raise _sorted(name, e) from e
-        raise AssertionError("unreachable")
-
-    return rpc
+    return SupabaseRpc(SyncPostgrestClient(base, headers=headers, http_client=http, retry_enabled=False), http)
 
 
 def _sorted(name: str, error: APIError) -> MinutehandError:

@@ -1,0 +1,70 @@
+"""What the index does when its server does not do its part."""
+
+import signal
+
+import pytest
+import redis
+
+from infra.local.service import free_port
+from infra.local.valkey import Valkey
+from shared.adapters.redis_index import RedisIndex, connect
+from shared.domain.errors import IndexUnavailableError
+from shared.ports.index import Moves
+from tests.index.test_contract import HERE, add, claim, due, ns
+
+
+def test_no_server_is_unavailable() -> None:
+    """Without a server every step says so."""
+    index = RedisIndex(connect(f"redis://127.0.0.1:{free_port()}/0"))
+    with pytest.raises(IndexUnavailableError):
+        index.step(HERE, Moves(add=[due(1)]))
+    index.close()
+
+
+def test_a_dead_connection_is_made_anew(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
+    """A connection that the server closed while the function was frozen costs nothing but a new one."""
+    add(one_index, due(1))
+    redis_client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert ns(claim(one_index)) == [1]
+
+
+def test_a_server_that_forgot_the_script_is_told_again(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
+    """After SCRIPT FLUSH, as after a restart, the next step works."""
+    add(one_index, due(1))
+    redis_client.script_flush()
+    assert ns(claim(one_index)) == [1]
+
+
+def test_a_server_without_memory_is_unavailable(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
+    """-OOM on a write is an index that does not answer, not a crash."""
+    redis_client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(IndexUnavailableError):
+            add(one_index, due(1))
+    finally:
+        redis_client.config_set("maxmemory", 0)
+
+
+def test_a_stalled_server_is_unavailable_in_time(one_index: RedisIndex, node: Valkey) -> None:
+    """A server that takes the connection and never answers is given up after the answer's time limit."""
+    add(one_index, due(1))
+    node.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(IndexUnavailableError):
+            claim(one_index)
+    finally:
+        node.signal(signal.SIGCONT)
+
+
+def test_a_wrong_password_is_unavailable(node: Valkey) -> None:
+    """A refused password is an index that does not answer; the message names no secret."""
+    index = RedisIndex(connect(_with_wrong(node.url)))
+    with pytest.raises(IndexUnavailableError) as error:
+        claim(index)
+    assert "wrong" not in str(error.value)
+    index.close()
+
+
+def _with_wrong(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://:wrong@{rest.rpartition('@')[2]}"

@@ -1,0 +1,87 @@
+"""The record, over each transport that may carry its calls."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+import supabase
+
+from infra.local.stack import Stack
+from shared.adapters import supabase_rpc
+from shared.adapters.clock import SystemClock
+from shared.adapters.rpc_record import RpcRecord
+from shared.adapters.supabase_rpc import SupabaseRpc
+from shared.domain.job import NewJob
+from shared.domain.policy import Done
+from shared.ports.record import Record, Settlement, Start
+
+LEASES = {"noop": 30_000, "other": 30_000}
+
+
+def with_secret_key(stack: Stack) -> SupabaseRpc:
+    """Return the functions' own transport, with a new-style secret key."""
+    return supabase_rpc.connect(stack.env["SUPABASE_URL"], stack.env["SUPABASE_KEY"])
+
+
+def with_legacy_jwt(stack: Stack) -> SupabaseRpc:
+    """Return the functions' own transport, with a service_role JWT."""
+    return supabase_rpc.connect(stack.env["SUPABASE_URL"], stack.service_role_key)
+
+
+def with_supabase(stack: Stack) -> SupabaseRpc:
+    """Return a transport over the whole `supabase` client."""
+    client = supabase.create_client(stack.env["SUPABASE_URL"], stack.service_role_key)
+    return SupabaseRpc(client, client.postgrest.session)
+
+
+@pytest.fixture(
+    scope="session", params=[with_secret_key, with_legacy_jwt, with_supabase], ids=lambda make: make.__name__
+)
+def rpc(request: pytest.FixtureRequest, stack: Stack) -> Iterator[SupabaseRpc]:
+    """Yield each transport."""
+    made = request.param(stack)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def record(rpc: SupabaseRpc, clean: Stack) -> Record:
+    """Return an empty record."""
+    return RpcRecord(rpc)
+
+
+@pytest.fixture
+def sql(clean: Stack) -> Iterator[psycopg.Connection]:
+    """Yield a connection of the tables' owner, to see and to age what the record holds."""
+    with psycopg.connect(clean.database_url, autocommit=True) as connection:
+        yield connection
+
+
+def a_job(type_: str = "noop", **fields: Any) -> NewJob:
+    """Return a job that is due at once unless `fields` say otherwise."""
+    return NewJob(SystemClock().job_id(), type_, {"n": 1}, **fields)
+
+
+def made(record: Record, *jobs: NewJob) -> list[str]:
+    """Create jobs and return their ids."""
+    return [str(job["id"]) for job in record.create(jobs or [a_job()]).jobs]
+
+
+def started(record: Record, *ids: str, alone: bool = False) -> list[Start]:
+    """Start jobs with a token of their own."""
+    call = record.start(ids, str(uuid.uuid4()), LEASES, alone=alone, max_bytes=10**7)
+    return list(call.starts)
+
+
+def done(start: Start) -> Settlement:
+    """Return the settlement of a start that returned nothing."""
+    return Settlement(start.id, start.token, Done(None))
+
+
+def lapse(sql: psycopg.Connection) -> None:
+    """Let every lease expire, as if its time had passed."""
+    sql.execute(
+        "update minutehand.leases set started_at = now() - interval '2 min', until = now() - interval '1 min'"
+    )
