@@ -1,12 +1,19 @@
-"""Every function by its name: what Google's builder and `functions-framework --target` look for."""
+"""Every function by its name: what Google's builder, `functions-framework --target` and AWS's entry point look for.
 
-from functions.cancel_job import cancel_job
-from functions.create_job import create_job
-from functions.get_job import get_job
-from functions.health import health
-from functions.list_jobs import list_jobs
-from functions.not_found import not_found
-from functions.openapi import openapi
-from functions.tick import tick
+A function is imported when it is asked for: no instance pays for the others.
+"""
 
-__all__ = ["cancel_job", "create_job", "get_job", "health", "list_jobs", "not_found", "openapi", "tick"]
+import importlib
+from collections.abc import Callable
+
+from werkzeug import Request, Response
+
+FUNCTIONS = ("create_job", "list_jobs", "get_job", "cancel_job", "health", "openapi", "not_found", "tick")
+
+
+def __getattr__(name: str) -> Callable[[Request], Response]:
+    """Return the function of that name (PEP 562)."""
+    if name not in FUNCTIONS:
+        raise AttributeError(f"no function is named {name}")
+    function: Callable[[Request], Response] = getattr(importlib.import_module(f"functions.{name}"), name)
+    return function

@@ -1,6 +1,6 @@
 """`PUT /jobs/{id}/cancel`."""
 
-from flask import Request, Response
+from werkzeug import Request, Response
 
 from shared import composition
 from shared.usecases.cancel import cancel

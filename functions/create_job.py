@@ -1,6 +1,6 @@
 """`POST /jobs`."""
 
-from flask import Request, Response
+from werkzeug import Request, Response
 
 from shared import composition
 from shared.web.endpoint import endpoint, json_body, rendered

@@ -1,6 +1,6 @@
 """`GET /health`."""
 
-from flask import Request, Response
+from werkzeug import Request, Response
 
 from shared import composition
 from shared.web.endpoint import endpoint, rendered

@@ -1,6 +1,6 @@
 """`GET /jobs`."""
 
-from flask import Request, Response
+from werkzeug import Request, Response
 
 from shared import composition
 from shared.usecases import read

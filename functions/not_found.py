@@ -1,6 +1,6 @@
 """What no other route matched."""
 
-from flask import Request, Response
+from werkzeug import Request, Response
 
 from shared.domain.errors import MethodNotAllowedError, RouteNotFoundError
 from shared.web.endpoint import endpoint

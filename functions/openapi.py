@@ -1,6 +1,6 @@
 """`GET /openapi.json`."""
 
-from flask import Request, Response
+from werkzeug import Request, Response
 
 from shared import composition
 from shared.web.endpoint import endpoint, rendered

@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 
-from flask import Request, Response
+from werkzeug import Request, Response
 
 from shared import composition
 from shared.usecases.tick.report import Report

@@ -10,14 +10,14 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
-
-from flask import Request
 
 from shared import config
 from shared.adapters.clock import SystemClock
-from shared.adapters.rpc_record import RpcRecord
+from shared.adapters.rpc_record import Rpc, RpcRecord
 from shared.domain.errors import ConfigError
 from shared.domain.handler import Context, Handler, Isolation
 from shared.handlers import registry
@@ -31,6 +31,12 @@ from shared.usecases.tick.report import Report
 from shared.usecases.tick.restore import Restorer
 from shared.usecases.tick.tick import MARGIN, Parts, Tick
 from shared.web import auth
+
+if TYPE_CHECKING:
+    from werkzeug import Request
+
+
+_open = ExitStack()
 
 
 @functools.cache
@@ -51,20 +57,37 @@ def handlers() -> Mapping[str, Handler]:
 
 
 @functools.cache
-def record() -> Record:
-    """Return the record; raises `ConfigError` where it is not configured."""
+def rpc() -> Rpc:
+    """Return what calls the record's functions; raises `ConfigError` where it is not configured."""
     from shared.adapters import supabase_rpc
 
     url = config.required(settings().supabase_url, "SUPABASE_URL")
-    return RpcRecord(supabase_rpc.connect(url, config.required(settings().supabase_key, "SUPABASE_KEY")))
+    made = supabase_rpc.connect(url, config.required(settings().supabase_key, "SUPABASE_KEY"))
+    _open.callback(made.close)
+    return made
+
+
+@functools.cache
+def record() -> Record:
+    """Return the record; raises `ConfigError` where it is not configured."""
+    return RpcRecord(rpc())
 
 
 @functools.cache
 def index() -> Index | None:
     """Return the index, or None where there is no REDIS_URL: the record is then drained directly."""
+    if not settings().redis_url:
+        return None
     from shared.adapters import redis_index
 
-    return redis_index.RedisIndex(redis_index.connect(settings().redis_url)) if settings().redis_url else None
+    made = redis_index.RedisIndex(redis_index.connect(settings().redis_url))
+    _open.callback(made.close)
+    return made
+
+
+def close() -> None:
+    """Close every connection that was made; what made them is not to be used again."""
+    _open.close()
 
 
 @functools.cache
@@ -73,7 +96,7 @@ def creator() -> Creator:
     return Creator(record(), index(), SystemClock(), handlers(), round(settings().horizon * 1000))
 
 
-def caller(request: Request) -> auth.Caller:
+def caller(request: "Request") -> auth.Caller:
     """Return who sent the request; raises `UnauthorizedError`."""
     return auth.authenticate(request.headers.get("Authorization"), settings().api_key_hashes)
 

@@ -1,11 +1,15 @@
-"""What every HTTP function does around its one use case."""
+"""What every HTTP function does around its one use case.
+
+The request that functions-framework hands over is Flask's, which is one of Werkzeug's. Nothing more of Flask is
+used, so that a function on AWS, where Lambda is the server, starts without it (CONTRIBUTING.md).
+"""
 
 import functools
 import json
 import logging
 from collections.abc import Callable
 
-from flask import Request, Response
+from werkzeug import Request, Response
 
 from shared.domain.errors import (
     BodyTooLargeError,

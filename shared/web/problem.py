@@ -2,7 +2,7 @@
 
 import json
 
-from flask import Response
+from werkzeug import Response
 
 from shared.domain import errors as e
 

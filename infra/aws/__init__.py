@@ -1,0 +1,1 @@
+"""What is particular to AWS: the entry points that Lambda calls, and what serverless.yml includes."""

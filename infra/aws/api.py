@@ -1,0 +1,37 @@
+"""AWS Lambda's entry to the HTTP functions: `infra.aws.api.create_job` and so on.
+
+Lambda asks for the handler in its init phase, which has a whole processor whatever the function's memory: so what a
+first request needs is imported and made then.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from apig_wsgi import make_lambda_handler
+from werkzeug import Request
+
+import main
+from shared import composition
+from shared.domain.errors import MinutehandError
+
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+TEXT = ("text/", "application/json", "application/problem+json")
+"""Content types that go out as they are; anything else would be wrapped in base64."""
+NEEDS: Mapping[str, Callable[[], object]] = {
+    "create_job": composition.creator,
+    "openapi": composition.handlers,
+    "not_found": lambda: None,
+}
+"""What a function needs beside its code; the others need the record."""
+
+
+def __getattr__(name: str) -> Handler:
+    """Return the Lambda handler of the function `name` (PEP 562), made ready."""
+    function = getattr(main, name)
+    # What is missing or wrong is told to each request, by the same errors.
+    with contextlib.suppress(MinutehandError):
+        NEEDS.get(name, composition.record)()
+    handler: Handler = make_lambda_handler(Request.application(function), non_binary_content_type_prefixes=TEXT)
+    return handler

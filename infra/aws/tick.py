@@ -1,0 +1,47 @@
+"""AWS Lambda's entry to the tick. The schedule's event is no request, so there is no HTTP in it."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from typing import Any, Protocol
+
+from infra.aws.metrics import embedded
+from shared import composition
+from shared.domain.errors import MinutehandError
+from shared.domain.json_value import JsonValue
+
+MARGIN = 1.0
+"""Seconds kept of Lambda's time limit for what follows a tick's budget: closing, reporting, answering."""
+
+
+class LambdaContext(Protocol):
+    """What Lambda's runtime hands to a handler, as far as it is used here."""
+
+    function_name: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds until Lambda ends this invocation."""
+        ...
+
+
+# In the init phase, which has a whole processor whatever the memory; a fault is told by the tick itself.
+with contextlib.suppress(MinutehandError):
+    composition.tick(0)
+
+
+def handler(_event: Any, context: LambdaContext) -> dict[str, JsonValue]:
+    """Run one tick in what is left of the invocation, log its report and metrics as one line, return the report.
+
+    Raises what a tick raises, so that Lambda counts an error. Where a handler is stuck, the process ends, which
+    counts as one too: thawed for the next tick it would still be running it.
+    """
+    budget = max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN)
+    report = composition.run(composition.tick(budget))
+    line = embedded(report.json(), context.function_name, round(time.time() * 1000))
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+    if report.stuck:
+        os._exit(1)
+    return report.json()

@@ -1,0 +1,125 @@
+"""Which artifacts there are, what goes into each, and how one is built."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.package import archive, bytecode, handlers_check, tree
+from infra.package.errors import PackageError
+from infra.package.target import Target
+from infra.package.tree import ROOT
+from shared.handlers.registry import BUILT_IN
+
+MB = 1_000_000
+REQUIREMENTS = ROOT / "requirements"
+FONTS = "shared/handlers/fonts/*"
+COMMAND_LINE = "shared/cli"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An artifact as it is meant."""
+
+    name: str
+    requirements: Path
+    paths: tuple[str, ...]
+    """What of the project goes in, as `tree.copy_project` takes it."""
+    goal: float
+    """MB that its zip may have, without bytecode. CONTRIBUTING.md says where the numbers come from."""
+    wheels: bool = True
+    """Whether the packages go in; Google's builder installs them from the list instead."""
+    checks_payloads: bool = False
+    """Whether every handler's payload model must be importable with nothing else installed."""
+
+
+AWS = (
+    Kind(
+        "api",
+        REQUIREMENTS / "aws-api.txt",
+        ("main.py", "functions", "shared", "infra/__init__.py", "infra/aws/__init__.py", "infra/aws/api.py"),
+        goal=6,
+        checks_payloads=True,
+    ),
+    Kind(
+        "tick",
+        REQUIREMENTS / "aws-tick.txt",
+        (
+            *("shared", FONTS, "infra/__init__.py", "infra/aws/__init__.py"),
+            *("infra/aws/tick.py", "infra/aws/metrics.py"),
+        ),
+        goal=40,
+    ),
+)
+GOOGLE = (
+    Kind("api", REQUIREMENTS / "api.txt", ("main.py", "functions", "shared"), goal=1, wheels=False),
+    Kind("tick", REQUIREMENTS / "tick.txt", ("main.py", "functions", "shared", FONTS), goal=4, wheels=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An artifact on disk."""
+
+    kind: Kind
+    target: Target
+    file: Path
+    compiled: int
+    """How many modules have bytecode."""
+
+    def __str__(self) -> str:
+        """Say what it is: file, target, sizes against the goal, hash."""
+        plain = archive.size_without_bytecode(self.file) / MB
+        word = "within" if plain <= self.kind.goal else "ABOVE"
+        size, unzipped = self.file.stat().st_size / MB, archive.unzipped_size(self.file) / MB
+        lines = [
+            str(self.file),
+            f"  without bytecode {plain:.1f} MB, {word} the goal of {self.kind.goal:g} MB",
+            f"  as it is {size:.1f} MB, unzipped {unzipped:.1f} MB",
+            f"  sha256 {archive.sha256(self.file)}",
+        ]
+        if self.kind.wheels:
+            none = f"  no bytecode: no python{self.target.python} is on PATH; cold starts take 2-3 times as long"
+            lines[1:1] = [
+                f"  for {self.target}",
+                f"  bytecode of {self.compiled} modules" if self.compiled else none,
+            ]
+        return "\n".join(lines)
+
+
+def build(
+    kind: Kind, target: Target, out: Path, *, handlers: Sequence[str] = (), source: Path | None = None
+) -> Built:
+    """Write `kind`'s zip into `out` and return it.
+
+    `handlers` are the modules of HANDLERS, whose files are taken from `source`, by default the current folder.
+    Raises `PackageError`, and writes nothing then.
+    """
+    source = source or Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="minutehand-package-") as scratch:
+        folder = Path(scratch) / "tree"
+        _lay_out(kind, folder, handlers, source)
+        compiled = 0
+        if kind.wheels:
+            tree.install(kind.requirements, folder, target)
+            if kind.checks_payloads:
+                # Another target's wheels cannot be imported here, so its check gets this machine's.
+                importable = folder if target == Target.here() else Path(scratch) / "check"
+                if importable != folder:
+                    _lay_out(kind, importable, handlers, source)
+                    tree.install(kind.requirements, importable, Target.here())
+                handlers_check.check(importable, [*BUILT_IN, *handlers])
+            interpreter = target.interpreter()
+            compiled = bytecode.compile_folder(folder, interpreter) if interpreter else 0
+        else:
+            (folder / "requirements.txt").write_bytes(kind.requirements.read_bytes())
+        file = out / f"{kind.name}.zip"
+        archive.write(folder, file)
+    return Built(kind, target, file, compiled)
+
+
+def _lay_out(kind: Kind, folder: Path, handlers: Sequence[str], source: Path) -> None:
+    tree.copy_handlers(handlers, source, folder)
+    if clash := [path.name for path in folder.glob("*") if path.stem in ("main", "functions", "infra")]:
+        raise PackageError(f"HANDLERS: {', '.join(clash)} would replace a part of Minutehand: give it another name")
+    tree.copy_project(kind.paths, folder, leave_out=(COMMAND_LINE,))
