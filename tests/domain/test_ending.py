@@ -1,0 +1,224 @@
+"""What a handler did, as an outcome."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from pydantic import BaseModel, field_serializer, model_validator
+
+from shared.domain.ending import admitted, raised, returned
+from shared.domain.handler import GiveUp, Handler, Isolation, Retry
+from shared.domain.job import MAX_ERROR, MAX_RESULT
+from shared.domain.json_value import stored_size
+from shared.domain.outcome import AskedRetry, GaveUp, Raised, Refused, Returned
+from tests.domain.json_values import VALUES, plain
+
+
+class Answer(BaseModel):
+    """A result as a model."""
+
+    size: int
+    below: "Answer | None" = None
+
+
+class Unspeakable(BaseModel):
+    """A result whose model fails when it is rendered."""
+
+    size: int
+
+    @field_serializer("size")
+    def _render(self, _size: int) -> int:
+        raise RuntimeError("no")
+
+
+class Broken(BaseModel):
+    """A payload whose model fails."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check(cls, _value: object) -> object:
+        raise KeyError("no")
+
+
+class MuteError(Exception):
+    """An exception that cannot be told."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+class Bare(Retry, GiveUp):
+    """A retry that was never told when or why."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def handler(payload: type[BaseModel]) -> Handler:
+    """Return a handler for such payloads."""
+    return Handler("work", payload, 1, Isolation.THREAD, lambda _payload, _ctx: None)
+
+
+def caught(error: BaseException) -> BaseException:
+    """Return `error` as it is when it was raised: with where it was."""
+    with pytest.raises(type(error)) as found:
+        raise error
+    return found.value
+
+
+@given(VALUES)
+def test_json_result_is_kept(value: Any) -> None:
+    """A handler may return any JSON value, and its size is that of the record."""
+    outcome = returned(value)
+    assert isinstance(outcome, Returned)
+    assert plain(outcome.result) == plain(value)
+    assert outcome.size == stored_size(value)
+
+
+def test_model_is_a_result() -> None:
+    """A pydantic model is returned as its JSON, whatever it holds."""
+    outcome = returned(Answer(size=1, below=Answer(size=2)))
+    assert isinstance(outcome, Returned)
+    assert outcome.result == {"size": 1, "below": {"size": 2, "below": None}}
+
+
+def test_tuple_is_a_list() -> None:
+    """What the json module writes as a list is one."""
+    assert returned((1, (2,))) == Returned([1, [2]], 8)
+
+
+def _loop() -> list[Any]:
+    loop: list[Any] = []
+    loop.append(loop)
+    return loop
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        object(),
+        b"bytes",
+        {1, 2},
+        {"a": object()},
+        {("a",): 1},
+        float("nan"),
+        [float("-inf")],
+        pytest.param(10**5000, id="more digits than Python prints"),
+        _loop(),
+        Answer.model_construct(None, size=object()),
+        Unspeakable(size=1),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_result_that_is_no_json_is_the_handlers_error(result: object) -> None:
+    """What cannot be written as JSON fails the attempt, with what the serializer said."""
+    outcome = returned(result)
+    assert isinstance(outcome, Raised)
+    assert outcome.error.startswith("it returned what is not JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"a": ["\0"]}, "/a/0: U+0000"),
+        ("\ud800", "a lone surrogate"),
+        ({"1": "text", 1: "number"}, "the key '1' stands twice"),
+    ],
+)
+def test_result_that_would_be_altered_is_the_handlers_error(result: object, said: str) -> None:
+    """The record takes no text or object that would not come back as it was."""
+    outcome = returned(result)
+    assert isinstance(outcome, Raised)
+    assert said in outcome.error
+
+
+def test_result_is_bounded_in_bytes() -> None:
+    """64 KiB of JSON are kept, in UTF-8; one byte more fails the attempt with its size."""
+    assert returned("é" * (MAX_RESULT // 2 - 1)) == Returned("é" * (MAX_RESULT // 2 - 1), MAX_RESULT)
+    outcome = returned("x" * (MAX_RESULT - 1))
+    assert isinstance(outcome, Raised)
+    assert outcome.error.startswith(f"it returned {MAX_RESULT + 1} bytes of JSON: at most {MAX_RESULT} are kept")
+
+
+def test_result_is_bounded_as_it_is_stored() -> None:
+    """Numbers count as jsonb writes them: a few KiB of exponents are no way around the bound."""
+    assert isinstance(returned([1e308] * 300), Raised)
+
+
+def test_nothing_is_a_result() -> None:
+    """A handler that returns nothing has the result null."""
+    assert returned(None) == Returned(None, 4)
+
+
+def test_retry_and_give_up_are_instructions() -> None:
+    """Both carry what the handler said."""
+    assert raised(Retry(5, "busy")) == AskedRetry(5, "busy")
+    assert raised(GiveUp("no such user")) == GaveUp("no such user")
+
+
+def test_instruction_whose_reason_is_no_text_is_told_as_text() -> None:
+    """`GiveUp(error)` is easily written, and means what the error says."""
+    error: Any = ValueError("no such user")
+    assert raised(GiveUp(error)) == GaveUp("no such user")
+
+
+def test_instruction_that_is_not_one_is_an_error() -> None:
+    """A subclass that never called `Retry` fails its attempt, and no one else's."""
+    outcome = raised(Bare())
+    assert isinstance(outcome, Raised)
+    assert "'Bare' object has no attribute" in outcome.error
+
+
+@pytest.mark.parametrize("after", [-1, float("nan"), float("inf"), 366 * 24 * 3600])
+def test_retry_is_bounded(after: float) -> None:
+    """A retry lies between now and a year from now."""
+    with pytest.raises(ValueError, match="0 to 31536000 seconds"):
+        Retry(after)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), MuteError()]
+)
+def test_whatever_is_raised_is_an_outcome(error: BaseException) -> None:
+    """No exception, not even one that ends programs or cannot be told, gets further than its attempt."""
+    outcome = raised(caught(error))
+    assert isinstance(outcome, Raised)
+    assert type(error).__name__ in outcome.error.splitlines()[0]
+
+
+def test_error_says_where_it_was_raised() -> None:
+    """The exception comes first, then the innermost frames."""
+    outcome = raised(caught(ValueError("no")))
+    assert isinstance(outcome, Raised)
+    first, second = outcome.error.splitlines()
+    assert first == "ValueError: no"
+    assert second.startswith("  at ")
+    assert second.endswith(" in caught")
+
+
+def test_error_is_cut() -> None:
+    """However much an exception says, 2 KiB of it are kept, its beginning among them."""
+    outcome = raised(caught(ValueError("é" * 100_000)))
+    assert isinstance(outcome, Raised)
+    assert outcome.error.startswith("ValueError: é")
+    assert len(outcome.error.encode()) <= MAX_ERROR
+
+
+def test_payload_becomes_its_model() -> None:
+    """A handler gets its own model."""
+    assert admitted(handler(Answer), {"size": 1}) == Answer(size=1)
+
+
+def test_refused_payload_says_where() -> None:
+    """A payload that was inserted by SQL may be wrong; the job then says where."""
+    outcome = admitted(handler(Answer), {"size": "big", "below": {}})
+    assert isinstance(outcome, Refused)
+    assert outcome.error.startswith("/size: Input should be a valid integer")
+    assert "/below/size: Field required" in outcome.error
+
+
+def test_model_that_fails_refuses() -> None:
+    """A model that raises something else than ValueError refuses the payload too."""
+    outcome = admitted(handler(Broken), {})
+    assert isinstance(outcome, Refused)
+    assert outcome.error.startswith("KeyError: 'no'")

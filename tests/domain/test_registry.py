@@ -1,0 +1,116 @@
+"""Which handlers there are."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from shared.domain.handler import Isolation
+from shared.handlers import registry
+from shared.handlers.registry import handler, load
+
+BUILT_IN = {"email_notification", "generate_pdf", "resize_image"}
+
+
+class Payload(BaseModel):
+    """Any payload."""
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what a test registers to itself."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+
+
+def work(_payload: Any, _ctx: Any) -> None:
+    """Do nothing."""
+
+
+async def wait(_payload: Any, _ctx: Any) -> None:
+    """Do nothing, on the event loop."""
+
+
+def test_built_in_handlers_are_always_there() -> None:
+    """A deployment without HANDLERS has the three that come with Minutehand."""
+    assert set(load(())) >= BUILT_IN
+
+
+def test_module_adds_its_handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that HANDLERS names registers what it decorates."""
+    (tmp_path / "my_handlers.py").write_text(
+        "from pydantic import BaseModel\n"
+        "from shared.handlers import handler\n\n\n"
+        "class Hello(BaseModel):\n    name: str\n\n\n"
+        '@handler("say_hello", payload=Hello, timeout=5)\n'
+        "async def say_hello(payload, ctx):\n    return payload.name\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_handlers", raising=False)
+    made = load(["my_handlers"])["say_hello"]
+    assert (made.name, made.timeout, made.isolation) == ("say_hello", 5, Isolation.ASYNC)
+
+
+def test_missing_module_is_named() -> None:
+    """A misspelled module is an error at start-up that says which."""
+    with pytest.raises(ModuleNotFoundError, match="no_such_handlers"):
+        load(["no_such_handlers"])
+
+
+@pytest.mark.parametrize(
+    ("run", "asked", "isolation"),
+    [
+        (wait, None, Isolation.ASYNC),
+        (work, None, Isolation.THREAD),
+        (wait, "async", Isolation.ASYNC),
+        (work, "thread", Isolation.THREAD),
+        (work, "process", Isolation.PROCESS),
+    ],
+)
+def test_isolation_follows_the_function(run: Callable[..., Any], asked: str | None, isolation: Isolation) -> None:
+    """`async def` runs on the event loop, `def` in a thread, or in a process when asked."""
+    handler("mine", payload=Payload, isolation=asked)(run)
+    assert load(())["mine"].isolation is isolation
+
+
+@pytest.mark.parametrize(("run", "asked"), [(wait, "thread"), (wait, "process"), (work, "async"), (work, "fibre")])
+def test_isolation_that_does_not_fit_is_refused(run: Callable[..., Any], asked: str) -> None:
+    """What could not run as asked is an error at start-up."""
+    with pytest.raises(ValueError, match=asked):
+        handler("mine", payload=Payload, isolation=asked)(run)
+
+
+@pytest.mark.parametrize("name", ["", "Mine", "1st", "a b", "a/b", "a:b", "é", "a\n", "a" * 65])
+def test_name_is_one_that_every_part_can_carry(name: str) -> None:
+    """A name is part of a key in Redis and of a check in PostgreSQL."""
+    with pytest.raises(ValueError, match="first a letter"):
+        handler(name, payload=Payload)
+
+
+@pytest.mark.parametrize("name", ["a", "send_mail-2.0", "a" * 64])
+def test_ordinary_names_are_taken(name: str) -> None:
+    """Letters, digits, `_`, `.` and `-` are enough."""
+    handler(name, payload=Payload)(work)
+    assert load(())[name].run is work
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+def test_time_limit_is_more_than_nothing(timeout: float) -> None:
+    """A handler without time could never succeed."""
+    with pytest.raises(ValueError, match="more than 0 seconds"):
+        handler("mine", payload=Payload, timeout=timeout)
+
+
+def test_name_belongs_to_one_function() -> None:
+    """Two functions that want one name are told of one another; importing one twice is no conflict."""
+    handler("mine", payload=Payload)(work)
+    handler("mine", payload=Payload)(work)
+    with pytest.raises(ValueError, match=r"test_registry.work and .*test_registry.wait both want the name"):
+        handler("mine", payload=Payload)(wait)
+
+
+def test_function_stays_itself() -> None:
+    """The decorator hands the function back, to be called and tested as it is."""
+    assert handler("mine", payload=Payload)(work) is work
