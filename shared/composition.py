@@ -183,8 +183,12 @@ def run(one: Tick) -> Report:
     is stuck, the loop is left as it is and the caller is to end the process.
     """
     loop = asyncio.new_event_loop()
-    report = loop.run_until_complete(one.run())
-    if not report.stuck:
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
-    return report
+    stuck = 0
+    try:
+        report = loop.run_until_complete(one.run())
+        stuck = report.stuck
+        return report
+    finally:
+        if not stuck:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()

@@ -24,7 +24,7 @@ def test_no_server_is_unavailable() -> None:
 def test_a_dead_connection_is_made_anew(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
     """A connection that the server closed while the function was frozen costs nothing but a new one."""
     add(one_index, due(1))
-    redis_client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    redis_client.client_kill_filter(_type="normal", skipme=True)
     assert ns(claim(one_index)) == [1]
 
 

@@ -30,7 +30,7 @@ def test_a_card_cannot_hold_nonsense(database: psycopg.Connection, columns: str)
     fields = {"type": "'noop'"} | {name: value}
     with pytest.raises(CheckViolation):
         database.execute(
-            f"insert into minutehand.jobs ({', '.join(fields)}) values ({', '.join(fields.values())})"  # type: ignore[arg-type]
+            f"insert into minutehand.jobs ({', '.join(fields)}) values ({', '.join(fields.values())})"
         )
 
 
@@ -46,7 +46,7 @@ def test_deleting_a_card_deletes_all_of_the_job(database: psycopg.Connection) ->
     database.execute("insert into minutehand.jobs (type) values ('noop')")
     database.execute("delete from minutehand.jobs")
     for table in ("open", "leases", "finished", "errors"):
-        assert database.execute(f"select count(*) from minutehand.{table}").fetchone() == (0,)  # type: ignore[arg-type]
+        assert database.execute(f"select count(*) from minutehand.{table}").fetchone() == (0,)
 
 
 def test_an_insert_runs_in_its_own_transaction(clean: Stack) -> None:
@@ -66,7 +66,7 @@ def test_the_public_roles_can_do_nothing(clean: Stack, role: str) -> None:
         for name in functions:
             answer = connection.execute("select has_function_privilege(%s, %s, 'execute')", (role, name))
             assert answer.fetchone() == (False,), name
-        connection.execute(f"set role {role}")  # type: ignore[arg-type]
+        connection.execute(f"set role {role}")
         with pytest.raises(InsufficientPrivilege):
             connection.execute("select * from minutehand.jobs")
 

@@ -35,10 +35,10 @@ begin
 end $$;
 
 -- Takes the types that the caller can run, how far ahead to look, how many rows at most, and the position
--- {priority, run_at (microseconds since 1970), id} after which to go on.
+-- {future, priority, run_at (microseconds since 1970), id} after which to go on.
 -- First turns expired leases back to pending (crashes + 1; more than 3 end the job) and forgets idempotency keys of
--- more than 24 hours, a bounded number of each. Then reads the oldest jobs that are pending and due within the
--- horizon, highest priority first.
+-- more than 24 hours, a bounded number of each. Then reads jobs that are pending and due within the horizon: what is
+-- due now before what is not, the highest priority first, the oldest first.
 -- Answers {installation, paused: [type], unknown: {type: oldest due age in s}, lapsed, failed,
 --   oldest: {priority: oldest due age in s}, next: position or null,
 --   jobs: [[id, type, priority, wait_ms]]}.
@@ -48,6 +48,7 @@ create function public.minutehand_page_v1(
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   until timestamptz := now() + horizon_ms * interval '1 ms';
+  after_future boolean := coalesce((after ->> 'future')::boolean, false);
   after_priority integer := coalesce((after ->> 'priority')::integer, 10);
   after_at timestamptz := coalesce('epoch'::timestamptz + (after ->> 'run_at')::bigint * interval '1 microsecond', '-infinity');
   after_id uuid := coalesce((after ->> 'id')::uuid, '00000000-0000-0000-0000-000000000000');
@@ -74,19 +75,23 @@ begin
               and not exists (select from minutehand.leases l where l.id = o.id)
             order by o.run_at, o.id limit 1) as age
     from groups g left join minutehand.paused p on p.type = g.type)
+  , bounds as materialized (  -- where each group goes on after the position
+    select a.type, a.priority, case
+        when a.priority = after_priority then after_at
+        when a.priority < after_priority then case when after_future then now() else '-infinity' end
+        else case when after_future then 'infinity' else now() end end as from_at,
+      case when a.priority = after_priority then after_id else 'ffffffff-ffff-ffff-ffff-ffffffffffff' end as from_id
+    from ages a where a.ours)
   , page as materialized (
-    select d.id, a.type, a.priority, d.run_at
-    from ages a
+    select d.id, b.type, b.priority, d.run_at, d.run_at > now() as future
+    from bounds b
     cross join lateral (
       select o.id, o.run_at from minutehand.open o
-      where o.type = a.type and o.priority = a.priority and o.run_at <= until
-        and (o.run_at, o.id) > (case when a.priority = after_priority then after_at else '-infinity' end,
-                                case when a.priority = after_priority then after_id
-                                     else '00000000-0000-0000-0000-000000000000' end)
+      where o.type = b.type and o.priority = b.priority and o.run_at <= until
+        and (o.run_at, o.id) > (b.from_at, b.from_id)
         and not exists (select from minutehand.leases l where l.id = o.id)
       order by o.run_at, o.id limit max_rows) d
-    where a.ours and a.priority <= after_priority
-    order by a.priority desc, d.run_at, d.id limit max_rows)
+    order by d.run_at > now(), b.priority desc, d.run_at, d.id limit max_rows)
   select jsonb_build_object(
     'installation', (select i.id from minutehand.installation i),
     'paused', (select coalesce(jsonb_agg(p.type), '[]') from minutehand.paused p where p.type = any (types)),
@@ -97,12 +102,12 @@ begin
     'oldest', (select coalesce(jsonb_object_agg(u.priority, u.age), '{}') from (
                  select a.priority, round(max(a.age), 3) as age from ages a
                  where a.ours and a.age is not null group by a.priority) u),
-    'next', (select jsonb_build_object('priority', p.priority, 'id', p.id,
+    'next', (select jsonb_build_object('future', p.future, 'priority', p.priority, 'id', p.id,
                       'run_at', (extract(epoch from p.run_at) * 1000000)::bigint)
              from page p where (select count(*) from page) = max_rows
-             order by p.priority, p.run_at desc, p.id desc limit 1),
+             order by p.future desc, p.priority, p.run_at desc, p.id desc limit 1),
     'jobs', (select coalesce(jsonb_agg(jsonb_build_array(p.id, p.type, p.priority, minutehand.ms_until(p.run_at))
-                      order by p.priority desc, p.run_at, p.id), '[]') from page p))
+                      order by p.future, p.priority desc, p.run_at, p.id), '[]') from page p))
   into answer;
   return answer;
 end $$;

@@ -75,8 +75,8 @@ class Tick:
         self._lease_until: dict[str, float] = {}
         self._progress = asyncio.Event()
         self._stopping = False
-        self._installation = ""
-        self._paused: frozenset[str] = frozenset()
+        self._page = Page("", [], None, frozenset(), {}, {}, 0, 0)
+        self._fresh = False  # whether the page is newer than the last claim
         self._index_back_at = 0.0
         self._rotated_at = 0.0
         self._lanes = {
@@ -110,37 +110,52 @@ class Tick:
     # ------------------------------------------------------------------ drain
 
     async def _drain(self) -> None:
-        page = await self._restore_first()
-        clean = not await self._take_in(page)
+        """Go round: claim and start what is due; where nothing is, look at a fresh page before saying so."""
+        await self._restore()
         while not self._stopping:
             lanes = self._open_lanes()
             if not lanes or any(runner.stuck for runner in self._parts.runners.values()):
-                self._report.stopped = "budget"
-                return
+                break
             if self._must_run_suspect():
                 await self._run_suspect()
-                clean = False
-                continue
-            if not any(lane.room for lane in lanes):
+            elif not any(lane.room for lane in lanes):
                 await self._wait_for_progress(POLL)
-                continue
-            claimed = await self._claim(lanes)
-            if claimed:
-                clean = False
-                await self._start(claimed)
+            elif await self._start_due(lanes):
                 await self._rotate()
-            elif not clean:
-                page = await self._restore_first()
-                clean = not await self._take_in(page)
+            elif not self._fresh:
+                await self._restore()
             elif self._busy:
                 await self._wait_until_quiet(POLL)
-                clean = False
+                self._fresh = False
             elif self._suspects:
                 await self._run_suspect()
-                clean = False
             else:
+                due = {entry.type for entry in self._page.jobs if entry.wait_ms == 0}
+                if due - set(self._fitting()):
+                    break
                 return
         self._report.stopped = "budget"
+
+    async def _start_due(self, lanes: Sequence[ports_index.Lane]) -> bool:
+        """Claim what is due and start it; tell whether there was any."""
+        step = await self._step(lanes) if self._index_is_up() else None
+        claimed = list(step.claimed) if step is not None else self._due_on_page(lanes)
+        if claimed:
+            self._fresh = False
+            self._report.claimed += len(claimed)
+            await self._start(claimed)
+        return bool(claimed)
+
+    def _due_on_page(self, lanes: Sequence[ports_index.Lane]) -> list[Claimed]:
+        """Return what is due on a fresh page, as far as the lanes have room: the batch where there is no index."""
+        if not self._fresh:
+            return []
+        due = [d for d in self._page.jobs if d.wait_ms == 0 and d.id not in self._suspects]
+        return [
+            Claimed(d.id, d.type, d.priority, 0, 0)
+            for lane in lanes
+            for d in [d for d in due if d.type in lane.types][: lane.room]
+        ]
 
     @property
     def _busy(self) -> int:
@@ -160,7 +175,7 @@ class Tick:
         fitting = [self._parts.handlers[name] for name in self._fitting()]
         return [
             ports_index.Lane(
-                [h.name for h in fitting if h.isolation is isolation and h.name not in self._paused],
+                [h.name for h in fitting if h.isolation is isolation and h.name not in self._page.paused],
                 min(lane.room(), BATCH),
             )
             for isolation, lane in self._lanes.items()
@@ -169,10 +184,12 @@ class Tick:
 
     # ------------------------------------------------------------------ restore
 
-    async def _restore_first(self) -> Page:
-        page = await self._ask(self._parts.restorer.first, list(self._parts.handlers))
-        self._note(page)
-        return page
+    async def _restore(self) -> None:
+        """Read a fresh first page; the next step puts it into the index."""
+        self._page = await self._ask(self._parts.restorer.first, list(self._parts.handlers))
+        self._fresh = True
+        self._note(self._page)
+        self._moves.add.extend(self._page.jobs)
 
     async def _rotate(self) -> None:
         """Look behind a standing backlog, now and then."""
@@ -184,55 +201,23 @@ class Tick:
             self._moves.add.extend(page.jobs)
 
     def _note(self, page: Page) -> None:
-        self._installation, self._paused = page.installation, page.paused
         self._report.expired_leases += page.lapsed
         self._report.failed += page.failed
         self._report.unknown_types = page.unknown
         self._report.oldest_due_age_s_by_priority = page.oldest
         self._report.oldest_due_age_s = max(page.oldest.values(), default=0.0)
 
-    async def _take_in(self, page: Page) -> bool:
-        """Put the page into the index, or start it where there is no index; tell whether that added anything."""
-        if self._index_is_up():
-            self._moves.add.extend(page.jobs)
-            step = await self._step([])
-            if step is not None:
-                return step.added > 0
-        return await self._start_directly(page)
-
-    async def _start_directly(self, page: Page) -> bool:
-        """Start what is due on the page itself, as far as the lanes have room; tell whether anything was due."""
-        lane_of = {type_: lane for lane in self._open_lanes() for type_ in lane.types}
-        due = [d for d in page.jobs if d.wait_ms == 0 and d.type in lane_of and d.id not in self._suspects]
-        batch: list[Claimed] = []
-        for lane in {id(lane): lane for lane in lane_of.values()}.values():
-            mine = [d for d in due if lane_of[d.type] is lane]
-            batch += [Claimed(d.id, d.type, d.priority, 0, 0) for d in mine[: lane.room]]
-        if batch:
-            self._report.claimed += len(batch)
-            await self._start(batch)
-        elif due:
-            await self._wait_for_progress(POLL)
-        return bool(due)
-
     # ------------------------------------------------------------------ claim
 
     def _index_is_up(self) -> bool:
         return self._parts.index is not None and self._parts.clock.monotonic() >= self._index_back_at
-
-    async def _claim(self, lanes: Sequence[ports_index.Lane]) -> Sequence[Claimed]:
-        step = await self._step(lanes) if self._index_is_up() else None
-        if step is None:
-            return []
-        self._report.claimed += len(step.claimed)
-        return step.claimed
 
     async def _step(self, lanes: Sequence[ports_index.Lane]) -> ports_index.Step | None:
         """Carry out the moves that have gathered, and claim; None when the index does not answer."""
         assert self._parts.index is not None
         moves, self._moves = self._moves, Moves()
         try:
-            step = await asyncio.to_thread(self._parts.index.step, self._installation, moves, lanes, HOLD_MS)
+            step = await asyncio.to_thread(self._parts.index.step, self._page.installation, moves, lanes, HOLD_MS)
         except IndexUnavailableError as e:
             log.warning("working without the index: %s", e)
             self._report.index_errors += 1

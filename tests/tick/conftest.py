@@ -1,0 +1,124 @@
+"""A deployment of the tick on the real services, with handlers that misbehave on request."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from infra.local.stack import Stack
+from shared import composition
+from shared.adapters.clock import SystemClock
+from shared.domain.job import NewJob
+from shared.usecases.tick.report import Report
+
+ROOT = Path(__file__).parents[2]
+
+
+class Deployment:
+    """What a test does with the tick: create jobs, run ticks, look at rows, ledger and index."""
+
+    def __init__(self, stack: Stack, ledger: Path) -> None:
+        self.stack = stack
+        self.ledger = ledger
+        self.redis = redis.Redis.from_url(stack.valkey.url)
+        self.sql = psycopg.connect(stack.database_url, autocommit=True)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.redis.close()
+        self.sql.close()
+
+    def create(self, type_: str, payload: Mapping[str, Any] | None = None, **fields: Any) -> str:
+        """Create a job as the API does, index included, and return its id."""
+        body = {"type": type_, "payload": payload or {}, **fields}
+        return str(composition.creator()(body, "tests")[0]["id"])
+
+    def insert(self, type_: str, count: int = 1, payload: str = "{}", **fields: Any) -> list[str]:
+        """Insert jobs into the record alone."""
+        jobs = [NewJob(SystemClock().job_id(), type_, json.loads(payload), **fields) for _ in range(count)]
+        return [str(job["id"]) for job in composition.record().create(jobs).jobs]
+
+    def tick(self, budget: float | None = None) -> Report:
+        """Run one tick in this process."""
+        return composition.run(composition.tick(budget))
+
+    def spawn(self, *options: str) -> "subprocess.Popen[str]":
+        """Start `minutehand tick` as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "shared.cli.app", "--verbose", "tick", *options],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def job(self, job: str) -> Mapping[str, Any]:
+        """Return a job, whole."""
+        found = composition.record().get(uuid.UUID(job))
+        assert found is not None
+        return found
+
+    def statuses(self) -> Counter[str]:
+        """Return how many jobs stand where."""
+        rows = self.sql.execute("select status, count(*) from minutehand.job_state group by 1").fetchall()
+        return Counter(dict(rows))
+
+    def entries(self) -> Counter[str]:
+        """Return how often each job was entered."""
+        return Counter(line.split()[0] for line in self.ledger.read_text().splitlines())
+
+    def order(self) -> list[str]:
+        """Return the jobs in the order in which they were entered."""
+        return [line.split()[0] for line in self.ledger.read_text().splitlines()]
+
+    def make_due(self) -> None:
+        """Let every wait have passed, and the index forget it."""
+        self.sql.execute("update minutehand.open set run_at = now()")
+        self.redis.flushall()
+
+    def lapse(self) -> None:
+        """Let every lease have expired."""
+        self.sql.execute(
+            "update minutehand.leases set started_at = now() - interval '2 h', until = now() - interval '1 h'"
+        )
+
+    def wait_for_entry(self, count: int = 1) -> None:
+        """Wait until so many entries stand in the ledger; pytest's time limit ends a vain wait."""
+        while len(self.ledger.read_bytes().splitlines()) < count:
+            pass
+
+
+@pytest.fixture
+def deployment(clean: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """Yield a deployment whose settings are this process's and its children's environment."""
+    ledger = tmp_path / "ledger"
+    ledger.touch()
+    for name, value in {**clean.env, "HANDLERS": "tests.tick.workers", "LEDGER": str(ledger)}.items():
+        monkeypatch.setenv(name, value)
+    forget()
+    made = Deployment(clean, ledger)
+    yield made
+    made.close()
+    composition.close()
+    forget()
+
+
+def forget() -> None:
+    """Forget what the composition root made from another environment."""
+    for name in dir(composition):
+        if hasattr(cached := getattr(composition, name), "cache_clear"):
+            cached.cache_clear()
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment."""
+    return dict(os.environ)

@@ -1,0 +1,193 @@
+"""What a tick does with jobs that behave, and with those that do not."""
+
+import json
+import os
+
+import pytest
+
+from tests.tick.conftest import Deployment
+
+
+@pytest.mark.parametrize("type_", ["note", "in_thread", "in_process"])
+def test_a_due_job_runs_and_completes(deployment: Deployment, type_: str) -> None:
+    """Whatever its isolation, a due job is entered once and completes with its result."""
+    job = deployment.create(type_, {"n": 5})
+    report = deployment.tick()
+    found = deployment.job(job)
+    assert (found["status"], found["attempt"], found["result"]["n"]) == ("completed", 1, 5)
+    assert deployment.entries() == {job: 1}
+    assert (report.claimed, report.started, report.completed, report.stopped) == (1, 1, 1, "drained")
+    assert found["result"].get("main", False) is False
+    assert found["result"].get("pid", 0) != os.getpid()
+
+
+def test_a_job_that_always_raises_uses_its_attempts(deployment: Deployment) -> None:
+    """It starts max_retries + 1 times, waits longer each time, ends failed, and shows every error."""
+    job = deployment.create("boom", {"n": 1}, max_retries=3)
+    waits = []
+    for attempt in range(1, 5):
+        deployment.tick()
+        found = deployment.job(job)
+        assert found["attempt"] == attempt
+        if found["status"] == "pending":
+            row = deployment.sql.execute(
+                "select extract(epoch from run_at - now()) from minutehand.open"
+            ).fetchone()
+            assert row is not None
+            waits.append(float(row[0]))
+        deployment.make_due()
+    assert waits == sorted(waits)
+    assert len(waits) == 3
+    assert found["status"] == "failed"
+    assert "all 4 attempts failed, the last with: RuntimeError: boom 1" in found["reason"]
+    assert [error["attempt"] for error in found["errors"]] == [1, 2, 3, 4]
+    assert all("RuntimeError: boom 1" in error["error"] for error in found["errors"])
+    assert deployment.entries() == {job: 4}
+
+
+def test_a_handler_says_when_to_retry(deployment: Deployment) -> None:
+    """`Retry(after=…)` makes the job due after that many seconds."""
+    job = deployment.create("later", {"seconds": 100})
+    assert deployment.tick().retried == 1
+    row = deployment.sql.execute("select extract(epoch from run_at - now()) from minutehand.open").fetchone()
+    assert row is not None
+    assert 90 < float(row[0]) <= 100
+    assert deployment.job(job)["errors"][0]["kind"] == "retry"
+
+
+def test_a_handler_that_gives_up_fails_at_once(deployment: Deployment) -> None:
+    """`GiveUp` ends the job with its reason, whatever retries are left."""
+    job = deployment.create("hopeless")
+    deployment.tick()
+    found = deployment.job(job)
+    assert (found["status"], found["reason"], found["attempt"]) == ("failed", "no use", 1)
+
+
+def test_a_payload_that_its_handler_refuses_fails_at_once(deployment: Deployment) -> None:
+    """A job inserted by SQL with a bad payload is not entered: it ends failed and says which field."""
+    [job] = deployment.insert("note", payload='{"n": "many"}')
+    deployment.tick()
+    found = deployment.job(job)
+    assert (found["status"], found["reason"]) == ("failed", "its payload was refused")
+    assert "/n" in found["errors"][0]["error"]
+    assert deployment.entries() == {}
+
+
+def test_an_unknown_type_waits_and_is_told(deployment: Deployment) -> None:
+    """A type without a handler stays pending, and the report names it with its age."""
+    [job] = deployment.insert("nobody.knows")
+    report = deployment.tick()
+    assert set(report.unknown_types) == {"nobody.knows"}
+    assert deployment.job(job)["status"] == "pending"
+
+
+def test_a_paused_type_waits(deployment: Deployment) -> None:
+    """A row in `minutehand.paused` holds a type back, its deletion lets it run."""
+    job = deployment.create("note")
+    deployment.sql.execute("insert into minutehand.paused (type) values ('note')")
+    assert deployment.tick().started == 0
+    deployment.sql.execute("delete from minutehand.paused")
+    assert deployment.tick().completed == 1
+    assert deployment.job(job)["status"] == "completed"
+
+
+def test_a_cancelled_job_never_runs(deployment: Deployment) -> None:
+    """A cancelled job is not entered, although the index still has it."""
+    job = deployment.create("note")
+    deployment.sql.execute("select public.minutehand_cancel_v1(%s)", (job,))
+    report = deployment.tick()
+    assert (report.claimed, report.started, report.skipped) == (1, 0, 1)
+    assert deployment.entries() == {}
+    assert deployment.tick().claimed == 0
+
+
+def test_higher_priorities_are_entered_first(deployment: Deployment) -> None:
+    """Jobs are entered from the highest priority down, and within one in the order of their times."""
+    jobs = {priority: deployment.create("note", priority=priority) for priority in (0, 9, 4)}
+    deployment.tick()
+    assert deployment.order() == [jobs[9], jobs[4], jobs[0]]
+
+
+@pytest.mark.parametrize("text", ["object", "nan", "big", "nul"])
+def test_a_result_that_cannot_be_kept_fails_the_attempt(deployment: Deployment, text: str) -> None:
+    """What is not JSON, or is too large, fails the attempt with a reason, and takes no neighbour with it."""
+    bad, good = deployment.create("returns", {"text": text}, max_retries=0), deployment.create("note")
+    deployment.tick()
+    assert deployment.job(bad)["status"] == "failed"
+    assert "returned" in deployment.job(bad)["errors"][0]["error"]
+    assert deployment.job(good)["status"] == "completed"
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_handler_cannot_end_the_tick(deployment: Deployment, n: int) -> None:
+    """SystemExit and KeyboardInterrupt are the handler's failure alone."""
+    bad, good = deployment.create("quits", {"n": n}, max_retries=0), deployment.create("note")
+    report = deployment.tick()
+    assert (report.failed, report.completed) == (1, 1)
+    assert deployment.job(bad)["status"] == "failed"
+    assert deployment.job(good)["status"] == "completed"
+
+
+def test_a_child_that_exits_is_an_attempt(deployment: Deployment) -> None:
+    """A handler that ends its process fails its attempt, and the next job gets a new process."""
+    bad, good = deployment.create("exits", max_retries=0), deployment.create("in_process")
+    deployment.tick()
+    assert "exited with status 7" in deployment.job(bad)["errors"][0]["error"]
+    assert deployment.job(good)["status"] == "completed"
+
+
+def test_a_task_is_cancelled_at_its_time_limit(deployment: Deployment) -> None:
+    """An async handler that overruns is cancelled: the attempt timed out, the tick goes on."""
+    job, good = deployment.create("sleepy"), deployment.create("note")
+    report = deployment.tick()
+    assert (report.retried, report.completed, report.stuck) == (1, 1, 0)
+    assert deployment.job(job)["errors"][0]["kind"] == "timeout"
+    assert deployment.job(good)["status"] == "completed"
+
+
+def test_a_child_is_killed_at_its_time_limit(deployment: Deployment) -> None:
+    """A process-isolated handler that overruns is ended for real."""
+    job = deployment.create("stuck_process")
+    report = deployment.tick()
+    assert (report.retried, report.stuck) == (1, 0)
+    assert deployment.job(job)["errors"][0]["error"] == "it did not end within 1.5 s"
+    assert report.duration_ms < 5000
+
+
+@pytest.mark.parametrize("type_", ["stuck_thread", "stubborn"])
+def test_what_cannot_be_ended_retires_the_process(deployment: Deployment, type_: str) -> None:
+    """A handler that cannot be ended stops its tick: the rest is settled, the report printed, the process ends.
+
+    Its own job is not due again before its lease ends, since it may still be running until then.
+    """
+    job = deployment.create(type_)
+    deployment.create("note")
+    process = deployment.spawn()
+    out, _ = process.communicate(timeout=20)
+    report = json.loads(out.splitlines()[-1])
+    assert (process.returncode, report["stuck"], report["stopped"]) == (1, 1, "budget")
+    assert deployment.statuses() == {"pending": 1, "completed": 1}
+    row = deployment.sql.execute("select extract(epoch from run_at - now()) from minutehand.open").fetchone()
+    assert row is not None
+    assert float(row[0]) > 5
+    assert "could not be stopped" in deployment.job(job)["errors"][0]["error"]
+
+
+def test_an_expired_job_is_not_entered(deployment: Deployment) -> None:
+    """A job past its `expires_at` ends failed without an entry."""
+    job = deployment.create("note", expires_at="2026-01-01T00:00:00Z")
+    deployment.tick()
+    assert deployment.job(job)["status"] == "failed"
+    assert deployment.entries() == {}
+
+
+def test_the_report_is_whole(deployment: Deployment) -> None:
+    """The report has every figure that an operator is promised."""
+    deployment.create("note")
+    report = deployment.tick().json()
+    promised = {
+        *("claimed", "started", "completed", "retried", "failed", "skipped", "returned", "restored"),
+        *("expired_leases", "budget_ms", "duration_ms", "stopped", "oldest_due_age_s", "lateness_ms"),
+    }
+    assert promised <= set(report)
+    assert set(report["lateness_ms"]) == {"p50", "p99", "max"}  # type: ignore[arg-type]
