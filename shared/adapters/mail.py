@@ -105,6 +105,7 @@ class Posting:
         return self.transport.deliver(_letter(outgoing))
 
 
+@dataclass(frozen=True, slots=True)
 class Nowhere:
     """The transport of an installation that has none."""
 

@@ -1,6 +1,7 @@
 """A whole document: parse, draw, number."""
 
 import logging
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,14 +44,15 @@ def render(title: str, markdown: str, page: str, created: datetime) -> Pdf:
     parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
     blocks = SyntaxTreeNode(parser.parse(markdown)).children
     heading = " ".join(printable(title).split())
-    sheet = Sheet(page, heading, created)
-    sheet.lines(sheet.wrap([Run(heading, Style(bold=True))], sheet.frame.width, TITLE), sheet.frame, TITLE)
-    sheet.gap(2 * theme.GAP, sheet.frame)
     if blocks and _says(blocks[0], heading):
         # Many documents begin with their own title.
         blocks = blocks[1:]
-    draw_blocks(blocks, sheet, sheet.frame)
-    return Pdf(sheet.finish(), sheet.pages)
+    with closing(Sheet(page, heading, created)) as sheet:
+        lines = sheet.wrap([Run(heading, Style(bold=True))], sheet.frame.width, TITLE)
+        sheet.lines(lines, sheet.frame, TITLE)
+        sheet.gap(2 * theme.GAP, sheet.frame)
+        draw_blocks(blocks, sheet, sheet.frame)
+        return Pdf(sheet.finish(), sheet.pages)
 
 
 def _says(node: SyntaxTreeNode, title: str) -> bool:

@@ -38,7 +38,7 @@ class Frame:
 class Sheet:
     """A growing document: `y` is how far down the current page it is, in millimetres.
 
-    Raises `GiveUp` once there are more than 500 pages.
+    Raises `GiveUp` once there are more than 500 pages. To be closed: it reads the fonts' files until then.
     """
 
     def __init__(self, page: str, title: str, created: datetime) -> None:
@@ -165,6 +165,12 @@ class Sheet:
             y = self._pdf.h - theme.FOOTER - theme.SMALL.height
             self.text(line, (self._pdf.w - width_of(line)) / 2, y, theme.SMALL)
         return bytes(self._pdf.output())
+
+    def close(self) -> None:
+        """Close the fonts' files, which fpdf2 leaves open."""
+        for font in self._pdf.fonts.values():
+            assert isinstance(font, TTFFont)
+            font.ttfont.close()
 
     def _font(self, style: Style) -> TTFFont:
         family, emphasis = style.font

@@ -1,0 +1,139 @@
+"""What the handlers' tests share: a job's context, moto's server for AWS, and certificates."""
+
+import io
+import logging
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from uuid import UUID
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from moto.server import ThreadedMotoServer
+
+from shared.adapters import mail_ses
+from shared.adapters.mail import open_mailer
+from shared.adapters.objects import PrefixedObjectStore
+from shared.domain.handler import Context
+from shared.ports.mail import Mailer
+
+JOB_ID = UUID("019b76da-a800-7abc-8def-0123456789ab")
+"""A UUIDv7 made on 1 January 2026 at 00:00 UTC."""
+
+
+def context(*, prefixes: str = "", mail: Mailer | None = None, attempt: int = 1, job_id: UUID = JOB_ID) -> Context:
+    """Return a job's context with the real adapters in it."""
+    return Context(
+        job_id=job_id,
+        attempt=attempt,
+        deadline=time.monotonic() + 30,
+        log=logging.getLogger("tests.handlers"),
+        objects=PrefixedObjectStore(prefixes),
+        mail=mail or open_mailer(None, None),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder that its own files' jobs may use."""
+    made = tmp_path / "allowed"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """Serve moto on a free port: its URL."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Yield an empty Amazon account, as the environment shows it: the endpoint's URL."""
+    settings = {
+        "AWS_ENDPOINT_URL": moto_url,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    _post(f"{moto_url}/moto-api/reset")
+    mail_ses._client.cache_clear()
+    yield moto_url
+    mail_ses._client.cache_clear()
+
+
+def _post(url: str) -> None:
+    session = URLLib3Session()
+    assert session.send(AWSRequest("POST", url).prepare()).status_code == 200
+    session.close()
+
+
+@pytest.fixture
+def bucket(aws: str) -> Iterator[Callable[[str], bytes]]:
+    """Yield an S3 bucket named `bucket`: a function that returns the object at a key."""
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+
+    def read(key: str) -> bytes:
+        out = io.BytesIO()
+        client.download_fileobj("bucket", key, out)
+        return out.getvalue()
+
+    yield read
+    client.close()
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate for 127.0.0.1, its own authority: `cafile` to trust it, `server` to serve with it."""
+
+    cafile: Path
+    server: ssl.SSLContext
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Make a certificate that lasts an hour."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "minutehand test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    cafile, keyfile = folder / "cert.pem", folder / "key.pem"
+    cafile.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    keyfile.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(cafile, keyfile)
+    return Certificate(cafile, server)

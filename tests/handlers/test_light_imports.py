@@ -1,0 +1,31 @@
+import subprocess
+import sys
+
+HEAVY = ("PIL", "fpdf", "fontTools", "markdown_it", "obstore", "boto3", "botocore", "smtplib")
+
+SCRIPT = f"""
+import sys
+for name in {HEAVY!r}:
+    sys.modules[name] = None  # an import of it raises ImportError
+from shared.adapters.mail import open_mailer
+from shared.adapters.objects import PrefixedObjectStore
+from shared.handlers.registry import load
+handlers = load([])
+handlers["email_notification"].payload.model_validate(
+    {{"to": "test@example.com", "subject": "Hello!", "message": "This is a test job."}}
+)
+handlers["resize_image"].payload.model_validate({{"source": "s3://bkt/a", "target": "s3://bkt/b.png", "width": 1}})
+handlers["generate_pdf"].payload.model_validate({{"title": "a", "markdown": "b", "target": "gs://bkt/c"}})
+for handler in handlers.values():
+    handler.payload.model_json_schema()
+open_mailer("file:///tmp/outbox", "from@example.com")
+PrefixedObjectStore("s3://bucket")
+print(sorted(handlers))
+"""
+
+
+def test_payloads_are_checked_without_the_handlers_libraries() -> None:
+    """The API, which runs no handler, imports every payload model and adapter without their libraries."""
+    ran = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stderr == ""
+    assert ran.stdout == "['email_notification', 'generate_pdf', 'resize_image']\n"
