@@ -3,7 +3,6 @@
 What is made is kept for as long as the process lives, so that a warm function finds its connections open.
 """
 
-import asyncio
 import functools
 import logging
 import os
@@ -27,13 +26,14 @@ from shared.ports.objects import ObjectStore
 from shared.ports.record import Record
 from shared.ports.runner import Runner, Work
 from shared.usecases.create import Creator
-from shared.usecases.tick.report import Report
-from shared.usecases.tick.restore import Restorer
-from shared.usecases.tick.tick import MARGIN, Parts, Tick
 from shared.web import auth
 
 if TYPE_CHECKING:
     from werkzeug import Request
+
+    from shared.usecases.tick.report import Report
+    from shared.usecases.tick.restore import Restorer
+    from shared.usecases.tick.tick import Tick
 
 
 _open = ExitStack()
@@ -153,16 +153,20 @@ def runners() -> Mapping[Isolation, Runner]:
 
 
 @functools.cache
-def restorer() -> Restorer:
+def restorer() -> "Restorer":
     """Return what reads the record for the index; its rotation lasts as long as the process."""
+    from shared.usecases.tick.restore import Restorer
+
     return Restorer(record(), round(settings().horizon * 1000))
 
 
-def tick(budget: float | None = None) -> Tick:
+def tick(budget: float | None = None) -> "Tick":
     """Return a tick that works for at most `budget` seconds, and never more than TICK_BUDGET_SECONDS.
 
     Raises `ConfigError` when a handler's time limit could never fit into TICK_BUDGET_SECONDS.
     """
+    from shared.usecases.tick.tick import MARGIN, Parts, Tick
+
     longest = settings().tick_budget
     for handler in handlers().values():
         if handler.timeout > longest - MARGIN:
@@ -176,12 +180,14 @@ def tick(budget: float | None = None) -> Tick:
     return Tick(parts, longest if budget is None else min(budget, longest))
 
 
-def run(one: Tick) -> Report:
+def run(one: "Tick") -> "Report":
     """Run a tick to its end on an event loop of its own and return the report.
 
     Not `asyncio.run`: that waits for every task, and a handler that ignores its cancellation never ends. Where one
     is stuck, the loop is left as it is and the caller is to end the process.
     """
+    import asyncio
+
     loop = asyncio.new_event_loop()
     stuck = 0
     try:

@@ -12,6 +12,7 @@ from apig_wsgi import make_lambda_handler
 from werkzeug import Request
 
 import main
+from infra import aws
 from shared import composition
 from shared.domain.errors import MinutehandError
 
@@ -34,4 +35,5 @@ def __getattr__(name: str) -> Handler:
     with contextlib.suppress(MinutehandError):
         NEEDS.get(name, composition.record)()
     handler: Handler = make_lambda_handler(Request.application(function), non_binary_content_type_prefixes=TEXT)
+    aws.started()
     return handler

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any, Protocol
 
+from infra import aws
 from infra.aws.metrics import embedded
 from shared import composition
 from shared.domain.errors import MinutehandError
@@ -29,6 +30,7 @@ class LambdaContext(Protocol):
 # In the init phase, which has a whole processor whatever the memory; a fault is told by the tick itself.
 with contextlib.suppress(MinutehandError):
     composition.tick(0)
+aws.started()
 
 
 def handler(_event: Any, context: LambdaContext) -> dict[str, JsonValue]:
