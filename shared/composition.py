@@ -119,8 +119,13 @@ def objects() -> ObjectStore:
         ",".join(settings().storage_prefixes),
         s3_endpoint=env("AWS_ENDPOINT_URL_S3") or env("AWS_ENDPOINT_URL"),
         s3_region=env("AWS_REGION") or env("AWS_DEFAULT_REGION"),
-        gcs_endpoint=env("STORAGE_EMULATOR_HOST"),
+        gcs_endpoint=_with_scheme(env("STORAGE_EMULATOR_HOST")),
     )
+
+
+def _with_scheme(host: str | None) -> str | None:
+    """Return an emulator's URL; Google's own tools take it without a scheme."""
+    return f"http://{host}" if host and "://" not in host else host
 
 
 def context(work: Work) -> Context:

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from infra.local.guard import guard
 

@@ -14,7 +14,6 @@ import statistics
 import time
 import uuid
 from pathlib import Path
-from typing import LiteralString, cast
 
 import psycopg
 
@@ -22,9 +21,9 @@ SHAPES = Path(__file__).parent / "shapes"
 BATCH = 500
 
 
-def sql(name: str) -> LiteralString:
+def sql(name: str) -> str:
     """Return the text of a shape's file."""
-    return cast("LiteralString", (SHAPES / f"{name}.sql").read_text())
+    return (SHAPES / f"{name}.sql").read_text()
 
 
 def build(db: psycopg.Connection, shape: str) -> None:
@@ -37,7 +36,6 @@ def build(db: psycopg.Connection, shape: str) -> None:
     if shape != "one":
         db.execute(sql("common"))
     db.execute(sql(shape))
-    db.execute("set autovacuum_enabled = off" if False else "select 1")
 
 
 def ids(db: psycopg.Connection, jobs: int, base: str) -> list[str]:
@@ -88,7 +86,10 @@ def main() -> None:
             for r in range(opts.rounds):
                 row = round_of(db, opts.jobs, f"{shape}{r}-")
                 totals.append(row["start"] + row["settle"])
-                print(f"{shape:8} {r:5} {row['start']:9.1f} {row['settle']:9.1f} {row['page_first']:8.1f} {row['page_again']:7.1f}", flush=True)
+                figures = (
+                    f"{row['start']:9.1f} {row['settle']:9.1f} {row['page_first']:8.1f} {row['page_again']:7.1f}"
+                )
+                print(f"{shape:8} {r:5} {figures}", flush=True)
             print(f"{shape:8} median {statistics.median(totals):.1f} us a job")
         db.execute("drop schema shape cascade")
 

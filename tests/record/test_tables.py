@@ -29,9 +29,7 @@ def test_a_card_cannot_hold_nonsense(database: psycopg.Connection, columns: str)
     name, _, value = columns.partition(" = ")
     fields = {"type": "'noop'"} | {name: value}
     with pytest.raises(CheckViolation):
-        database.execute(
-            f"insert into minutehand.jobs ({', '.join(fields)}) values ({', '.join(fields.values())})"
-        )
+        database.execute(f"insert into minutehand.jobs ({', '.join(fields)}) values ({', '.join(fields.values())})")
 
 
 def test_a_card_is_never_changed(database: psycopg.Connection) -> None:
