@@ -40,6 +40,9 @@ class Broken(BaseModel):
         raise KeyError("no")
 
 
+NO_NUMBER: Any = object()
+
+
 class MuteError(Exception):
     """An exception that cannot be told."""
 
@@ -105,7 +108,7 @@ def _loop() -> list[Any]:
         [float("-inf")],
         pytest.param(10**5000, id="more digits than Python prints"),
         _loop(),
-        Answer.model_construct(None, size=object()),
+        Answer.model_construct(size=NO_NUMBER),
         Unspeakable(size=1),
     ],
 )

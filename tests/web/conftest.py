@@ -1,0 +1,58 @@
+"""The functions, composed anew for each test over the real services."""
+
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from infra.local.stack import Stack
+from shared import composition
+from tests.web.api import KEY, OTHER_KEY, Api
+
+SETTINGS = {
+    "MINUTEHAND_API_KEYS": f"{KEY}, sha256:{sha256(OTHER_KEY.encode()).hexdigest()}",
+    "HANDLERS": "tests.web.handlers",
+}
+Configure = Callable[..., None]
+
+
+def forget() -> None:
+    """Close what was composed, and have the next request compose it anew."""
+    made: list[Any] = [part() for part in (composition.record, composition.index) if part.cache_info().currsize]
+    for part in made:
+        for client in (getattr(part, "_rpc", None), getattr(part, "_client", None)):
+            if client is not None:
+                client.close()
+    for part in vars(composition).values():
+        if hasattr(part, "cache_clear"):
+            part.cache_clear()
+
+
+@pytest.fixture
+def configure(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
+    """Yield what changes settings for the rest of a test; None takes one away."""
+
+    def change(**settings: str | None) -> None:
+        for name, value in settings.items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        forget()
+
+    change(**stack.env, **SETTINGS)
+    yield change
+    forget()
+
+
+@pytest.fixture
+def api(configure: Configure, clean: Stack) -> Api:
+    """Return the interface over an empty record."""
+    return Api()
+
+
+@pytest.fixture
+def other(configure: Configure, clean: Stack) -> Api:
+    """Return the same for another caller."""
+    return Api(OTHER_KEY)

@@ -1,0 +1,140 @@
+"""The functions behind the running gateway, as `minutehand dev` and a cloud serve them."""
+
+import socket
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from infra.local import routes
+from infra.local.function_server import Functions, FunctionServer
+from infra.local.stack import Stack
+from tests.web.api import KEY, PROBLEM, SOURCE, check
+from tests.web.conftest import SETTINGS
+
+BODY = {"type": "anything", "payload": {"n": 1}}
+JOB = "01980000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def server(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+    """Yield the running gateway over our functions."""
+    log = tmp_path_factory.mktemp("gateway") / "gateway.log"
+    functions = Functions(str(SOURCE), routes=str(routes.FILE))
+    running = FunctionServer("gateway", functions, env=stack.env | SETTINGS, log=log)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def client(server: FunctionServer, clean: Stack) -> Iterator[httpx.Client]:
+    """Yield a client with the key, over an empty record."""
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=30) as made:
+        yield made
+
+
+def test_job_lives_through_all_routes(client: httpx.Client) -> None:
+    """A job is created, found by its Location, listed, and cancelled."""
+    created = client.post("/jobs", json=BODY)
+    assert created.status_code == 201
+    assert client.get(created.headers["Location"]).json() == created.json()
+    assert [job["id"] for job in client.get("/jobs").json()["jobs"]] == [created.json()["id"]]
+    assert client.put(created.headers["Location"] + "/cancel").json()["status"] == "cancelled"
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/openapi.json").json()["openapi"] == "3.1.0"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/jobs", "POST, GET"),
+        ("DELETE", "/jobs", "POST, GET"),
+        ("PATCH", "/jobs", "POST, GET"),
+        ("OPTIONS", "/jobs", "POST, GET"),
+        ("DELETE", f"/jobs/{JOB}", "GET"),
+        ("POST", f"/jobs/{JOB}", "GET"),
+        ("GET", f"/jobs/{JOB}/cancel", "PUT"),
+        ("POST", f"/jobs/{JOB}/cancel", "PUT"),
+        ("POST", "/health", "GET"),
+        ("OPTIONS", "/openapi.json", "GET"),
+    ],
+)
+def test_other_methods_are_told_which_are_taken(client: httpx.Client, method: str, path: str, allowed: str) -> None:
+    """A known path with another method is 405, with Allow."""
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+    check({"$ref": "#/components/schemas/Problem"}, answer.json())
+
+
+@pytest.mark.parametrize("path", ["/jobs", f"/jobs/{JOB}", "/health"])
+def test_head_is_another_method(client: httpx.Client, path: str) -> None:
+    """HEAD is answered as API Gateway answers it, not by GET's function, and without a body."""
+    answer = client.head(path)
+    assert (answer.status_code, answer.content) == (405, b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/job", "/jobs/", "/Jobs", f"/jobs/{JOB}/", f"/jobs/{JOB}/cancel/", "/jobs/a/b/c", "/health/", "/tick",
+     "/openapi.yaml", "/openapi-json", "/jobs%2F", "/%00", "/jobs/a%2Fb", "/é"],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_other_paths_are_not_found(client: httpx.Client, method: str, path: str) -> None:
+    """What is no route is a 404 of ours, `tick` among it."""
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, PROBLEM)
+    check({"$ref": "#/components/schemas/Problem"}, answer.json())
+
+
+@pytest.mark.parametrize("size", [256 * 1024 + 1, 6_000_000])
+def test_large_body_is_refused(client: httpx.Client, size: int) -> None:
+    """Over 256 KiB is 413, announced or in pieces, and the connection stays good."""
+    headers = {"Content-Type": "application/json"}
+    announced = client.post("/jobs", content=b" " * size, headers=headers)
+    pieces = client.post("/jobs", content=iter([b" " * 65_536] * (size // 65_536 + 1)), headers=headers)
+    assert (announced.status_code, pieces.status_code) == (413, 413)
+    assert client.get("/health").status_code == 200
+
+
+def test_body_in_pieces_is_read(client: httpx.Client) -> None:
+    """A body without an announced length is as good as another."""
+    pieces = iter([b'{"type": "any', b'thing", "payl', b'oad": {}}'])
+    answer = client.post("/jobs", content=pieces, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 201
+
+
+def test_headers_up_to_api_gateways_limit_are_looked_at(client: httpx.Client) -> None:
+    """Ten thousand bytes of a header or a query are refused by us, for what they are."""
+    key = client.post("/jobs", json=BODY, headers={"Idempotency-Key": "k" * 10_000})
+    cursor = client.get("/jobs", params={"cursor": "c" * 10_000})
+    wrong = client.get("/jobs", headers={"Authorization": "Bearer " + "k" * 10_000})
+    assert (key.status_code, cursor.status_code, wrong.status_code) == (422, 422, 401)
+
+
+def test_idempotency_key_replays_over_http(client: httpx.Client) -> None:
+    """The header goes in and comes out through every layer."""
+    first, again = (client.post("/jobs", json=BODY, headers={"Idempotency-Key": "k"}) for _ in range(2))
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.json() == first.json()
+
+
+def test_header_sent_twice_is_no_key(client: httpx.Client) -> None:
+    """Two keys in one request are joined by HTTP, and two Authorization headers open nothing."""
+    twice = [("Authorization", f"Bearer {KEY}"), ("Authorization", f"Bearer {KEY}")]
+    bare = httpx.Request("GET", client.base_url.join("/jobs"), headers=twice)
+    assert client.send(bare).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"GET /jobs HTTP/1.1", b"BREW /jobs HTTP/1.1", b"GET //jobs HTTP/1.1", b"GET http://x/jobs HTTP/1.1"],
+)
+def test_odd_requests_are_never_a_500(server: FunctionServer, line: bytes) -> None:
+    """What no client library sends is answered too, and without a stack trace."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        raw.sendall(line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: raw.recv(65_536), b""))
+    assert 300 <= int(answer.split()[1]) < 500
+    assert b"Traceback" not in answer

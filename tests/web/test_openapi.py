@@ -1,0 +1,133 @@
+"""`GET /openapi.json`."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from jsonschema import ValidationError  # type: ignore[import-untyped] # it ships no types
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel
+
+import main
+from infra.local import routes
+from shared.domain.handler import Handler, Isolation
+from shared.web import openapi
+from tests.web.api import Api, check, document
+from tests.web.conftest import Configure
+
+REQUEST = {"$ref": "#/components/schemas/JobRequest"}
+EMAIL = {"to": "test@example.com", "subject": "Hello!", "message": "This is a test job."}
+
+
+class Callback(BaseModel):
+    """A payload that no schema can describe."""
+
+    model_config = {"arbitrary_types_allowed": True}
+
+    then: Callable[[], None] | None = None
+
+
+def test_document_is_openapi_3_1(api: Api) -> None:
+    """The document is valid, with every handler of the deployment in it."""
+    found = api.get("/openapi.json").body
+    OpenAPIV31SpecValidator(found).validate()
+    assert found["openapi"] == "3.1.0"
+    assert set(found["components"]["schemas"]["JobRequest"]["discriminator"]["mapping"]) == {
+        "anything", "email_notification", "generate_pdf", "resize_image",
+    }  # fmt: skip
+
+
+def test_document_tells_clients_to_expect_more(api: Api) -> None:
+    """Clients are told to accept fields and statuses that come later."""
+    assert "must accept fields and statuses" in api.get("/openapi.json").body["info"]["description"]
+
+
+def test_routes_are_those_that_are_deployed() -> None:
+    """`serverless.yml`, the document and `main.py` name the same functions at the same places."""
+    events = routes.read()
+    deployed = {(route.method, route.path): route.function for route in events.routes}
+    assert deployed == dict(openapi.ROUTES)
+    assert {*deployed.values(), events.catch_all, *(s.function for s in events.schedules)} == set(main.FUNCTIONS)
+    described = {
+        (method.upper(), path): operation["operationId"]
+        for path, operations in document()["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert described == deployed
+
+
+def test_tick_has_no_route() -> None:
+    """Nobody reaches the scheduled function through the API."""
+    assert "tick" not in routes.read().http_functions
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"priority": 9, "max_retries": 100, "scheduled_at": "2026-01-31T18:30:00Z", "expires_at": None},
+        {"priority": 1.0},
+        {"payload": {"whatever": [1, {}]}},
+        {"type": "email_notification", "payload": EMAIL},
+        {"type": "email_notification", "payload": EMAIL | {"to": ["a@example.com", "b@example.com"]}},
+    ],
+)
+def test_schema_and_api_accept_alike(api: Api, fields: dict[str, Any]) -> None:
+    """What fits the document's request schema is created."""
+    body = {"type": "anything", "payload": {}} | fields
+    check(REQUEST, body)
+    assert api.post(body).status == 201
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "no_such_type"},
+        {"payload": []},
+        {"priority": 10},
+        {"priority": "1"},
+        {"max_retries": 101},
+        {"scheduled_at": 5},
+        {"scheduled_at": "2026-01-31T18:30:00"},
+        {"unknown": 1},
+        {"type": "email_notification"},
+        {"type": "email_notification", "payload": EMAIL | {"bcc": "a@example.com"}},
+    ],
+)
+def test_schema_and_api_refuse_alike(api: Api, fields: dict[str, Any]) -> None:
+    """What does not fit the document's request schema is refused."""
+    body = {"type": "anything", "payload": {}} | fields
+    with pytest.raises(ValidationError):
+        check(REQUEST, body)
+    assert api.post(body).status == 422
+
+
+def test_payload_without_a_schema_is_any_object() -> None:
+    """A model that no schema can describe does not take the document away from the others."""
+    handler = Handler("odd", Callback, 1, Isolation.THREAD, lambda _payload, _ctx: None)
+    made = openapi.document({"odd": handler})
+    OpenAPIV31SpecValidator(made).validate()
+    assert made["components"]["schemas"]["odd.payload"]["type"] == "object"
+
+
+HEAVY = ("PIL", "fpdf", "obstore", "boto3", "markdown_it", "fontTools", "supabase", "pydantic_settings", "psycopg")
+SERVES = """
+import json, sys
+import functions_framework
+for name in ("create_job", "list_jobs", "get_job", "cancel_job", "health", "openapi", "not_found"):
+    client = functions_framework.create_app(name, "main.py").test_client()
+    sent = {"type": "email_notification", "payload": json.loads(sys.argv[1])}
+    answer = client.post("/jobs", json=sent, headers={"Authorization": "Bearer first-key"})
+    assert answer.status_code < 500, answer.data
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def test_api_functions_load_no_handlers_library(configure: Configure, api: Api) -> None:
+    """What only handlers need, and every cold start would pay for, is not imported to serve the API."""
+    command = [sys.executable, "-c", SERVES, json.dumps(EMAIL)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not set(json.loads(done.stdout)) & set(HEAVY)
