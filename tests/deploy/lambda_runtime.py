@@ -142,7 +142,9 @@ class Function:
         except queue.Empty:
             assert self._process is not None
             status = self._process.returncode
-            return Answer({"errorType": "Runtime.ExitError", "status": status}, True, time.monotonic() - asked.began)
+            return Answer(
+                {"errorType": "Runtime.ExitError", "status": status}, True, time.monotonic() - asked.began
+            )
 
     def _start(self) -> None:
         env = {

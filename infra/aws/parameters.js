@@ -1,0 +1,18 @@
+// What serverless.yml derives from its parameters.
+"use strict";
+
+/** ARNs of the objects under s3:// prefixes; one that matches nothing where there are none. */
+function storageArns(prefixes) {
+  const found = [...String(prefixes).matchAll(/s3:\/\/([^,\s]+)/g)].map((each) => `arn:aws:s3:::${each[1]}*`);
+  return found.length ? found : ["arn:aws:s3:::minutehand-no-storage/none"];
+}
+
+/** A number, or nothing for an empty parameter. */
+function optional(text) {
+  return String(text) === "" ? null : Number(text);
+}
+
+module.exports = async ({ resolveVariable }) => ({
+  storageArns: storageArns(await resolveVariable("param:storagePrefixes")),
+  tickConcurrency: optional(await resolveVariable("param:tickConcurrency")),
+});

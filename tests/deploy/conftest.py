@@ -1,0 +1,163 @@
+"""What the deployment tests share: the artifacts, built once, and the template that osls makes of them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.stack import Stack
+from infra.package.tree import ROOT
+from tests.deploy.lambda_runtime import Function, Machine, unzip
+
+OSLS = ROOT / "node_modules/.bin/osls"
+KEY = "a-key-of-the-tests"
+PARAMETERS = {
+    "supabaseUrl": "https://project.supabase.co",
+    "storagePrefixes": "s3://pictures/in/,s3://pictures/out/",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """Two builds of the same input, side by side, the second with another hash seed and another folder."""
+
+    first: Path
+    second: Path
+    running: tuple[subprocess.Popen[str], subprocess.Popen[str]]
+
+    def wait(self, which: int) -> str:
+        """Return what build 0 or 1 printed, once it is done."""
+        said, _ = self.running[which].communicate()
+        assert self.running[which].returncode == 0, said
+        return said
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
+    """Both builds, under way."""
+    folders = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second-of-two")
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "infra.package", "aws", "--here", "--out", folder],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed, "TMPDIR": str(folder), "HANDLERS": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for folder, seed in zip(folders, ("1", "2"), strict=True)
+    ]
+    yield Builds(*folders, (running[0], running[1]))
+    for build in running:
+        build.kill()
+        build.wait()
+
+
+@pytest.fixture(scope="session")
+def printed(builds: Builds) -> str:
+    """Return what the first build printed."""
+    return builds.wait(0)
+
+
+@pytest.fixture(scope="session")
+def zips(builds: Builds, printed: str) -> Path:
+    """Return the folder with `api.zip` and `tick.zip`."""
+    return builds.first / "aws"
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """Return what Lambda provides."""
+    return Machine.make(tmp_path_factory.mktemp("machine"))
+
+
+@pytest.fixture(scope="session")
+def tasks(zips: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Return the unpacked artifacts by name."""
+    folder = tmp_path_factory.mktemp("tasks")
+    return {name: unzip(zips / f"{name}.zip", folder / name) for name in ("api", "tick")}
+
+
+Boot = Callable[..., Function]
+
+
+@pytest.fixture(scope="module")
+def boot(
+    machine: Machine, tasks: Mapping[str, Path], stack: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Boot]:
+    """Return what boots a function of an artifact; they end with the module."""
+    logs = tmp_path_factory.mktemp("logs")
+    settings = {**stack.env, "MINUTEHAND_API_KEYS": KEY, "TICK_BUDGET_SECONDS": "100"}
+    with ExitStack() as running:
+
+        def start(artifact: str, handler: str, **env: str) -> Function:
+            log = logs / f"{handler}-{len(list(logs.iterdir()))}.log"
+            return running.enter_context(Function(machine, tasks[artifact], handler, {**settings, **env}, log))
+
+        yield start
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A folder with `serverless.yml`, what it includes, and the artifacts."""
+
+    folder: Path
+
+    def osls(self, *command: str, **env: str) -> str:
+        """Run osls here and return what it printed."""
+        parameters = [f"--param={name}={value}" for name, value in PARAMETERS.items()]
+        run = subprocess.run(
+            [OSLS, *command, *parameters],
+            cwd=self.folder,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(self.folder),
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_REGION": "eu-west-1",
+                "SLS_TELEMETRY_DISABLED": "1",
+                **env,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stdout
+        return run.stdout
+
+    def template(self) -> dict[str, Any]:
+        """Return the CloudFormation template that was packaged."""
+        template: dict[str, Any] = json.loads(self.template_file.read_text())
+        return template
+
+    @property
+    def template_file(self) -> Path:
+        """Where it lies."""
+        return self.folder / ".serverless/cloudformation-template-update-stack.json"
+
+
+@pytest.fixture(scope="session")
+def service(zips: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """Return the packaged service."""
+    folder = tmp_path_factory.mktemp("service")
+    shutil.copy(ROOT / "serverless.yml", folder)
+    shutil.copytree(ROOT / "infra/aws", folder / "infra/aws", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(zips, folder / "dist/aws")
+    made = Service(folder)
+    made.osls("package")
+    return made
+
+
+@pytest.fixture(scope="session")
+def template(service: Service) -> dict[str, Any]:
+    """Return the CloudFormation template."""
+    return service.template()

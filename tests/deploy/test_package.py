@@ -1,0 +1,145 @@
+"""The artifacts as files."""
+
+import hashlib
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from infra.package import artifact, bytecode, target
+from infra.package.artifact import AWS, build
+from infra.package.errors import PackageError
+from infra.package.target import Target
+from tests.deploy.conftest import Builds
+
+SERVERS = ("functions_framework", "flask", "gunicorn", "uvicorn", "watchdog", "starlette")
+HEAVY = ("PIL", "fpdf", "obstore", "markdown_it", "fontTools")
+
+
+def names(file: Path) -> list[str]:
+    """Return the archive's entries."""
+    with zipfile.ZipFile(file) as archive:
+        return archive.namelist()
+
+
+def packages(file: Path) -> set[str]:
+    """Return the archive's top-level folders and modules."""
+    return {name.partition("/")[0].removesuffix(".py") for name in names(file)}
+
+
+def sha256(file: Path) -> str:
+    """Return the file's hash."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_two_builds_are_equal(zips: Path, builds: Builds) -> None:
+    """The same input gives the same bytes, whatever the folder and the interpreter's hash seed."""
+    builds.wait(1)
+    for name in ("api.zip", "tick.zip"):
+        assert sha256(zips / name) == sha256(builds.second / "aws" / name)
+
+
+def test_the_build_says_what_it_made(printed: str, zips: Path) -> None:
+    """Each artifact's hash, bytecode and size beside its goal are printed, and both are within their goals."""
+    for name in ("api.zip", "tick.zip"):
+        assert f"sha256 {sha256(zips / name)}" in printed
+    assert re.search(r"without bytecode [\d.]+ MB, within the goal of 6 MB", printed)
+    assert re.search(r"without bytecode [\d.]+ MB, within the goal of 40 MB", printed)
+    assert re.search(r"bytecode of \d\d\d+ modules", printed)
+
+
+def test_api_carries_no_server_and_no_handler_library(zips: Path) -> None:
+    """The API's artifact holds neither development servers nor what handlers work with."""
+    assert not packages(zips / "api.zip") & {*SERVERS, *HEAVY}
+    assert not any("/fonts/" in name for name in names(zips / "api.zip"))
+
+
+def test_tick_carries_handlers_and_fonts(zips: Path) -> None:
+    """The tick's artifact holds the handlers' libraries, the fonts with their licence, and the Lua script."""
+    assert packages(zips / "tick.zip") >= {*HEAVY}
+    inside = names(zips / "tick.zip")
+    assert "shared/handlers/fonts/DejaVuSans.ttf" in inside
+    assert "shared/handlers/fonts/LICENSE" in inside
+    assert not packages(zips / "tick.zip") & set(SERVERS)
+
+
+@pytest.mark.parametrize("name", ["api.zip", "tick.zip"])
+def test_only_what_runs_is_shipped(zips: Path, name: str) -> None:
+    """The Lua script is there; tests, the command line, the local emulation and scripts are not."""
+    inside = names(zips / name)
+    assert "shared/adapters/lua/step.lua" in inside
+    unwanted = ("tests/", "bin/", "shared/cli/", "infra/local/", "infra/package/", "infra/supabase/")
+    assert not [entry for entry in inside if entry.startswith(unwanted)]
+
+
+@pytest.mark.parametrize("name", ["api.zip", "tick.zip"])
+def test_nothing_tells_of_the_machine(zips: Path, name: str) -> None:
+    """All entries bear the same time and mode, and no bytecode names the folder that it was compiled in."""
+    with zipfile.ZipFile(zips / name) as archive:
+        assert {(entry.date_time, entry.external_attr) for entry in archive.infolist()} == {
+            ((1980, 1, 1, 0, 0, 0), 0o100644 << 16)
+        }
+        compiled = [entry for entry in archive.namelist() if entry.endswith(".pyc")]
+        assert compiled
+        assert not [entry for entry in compiled if b"minutehand-package-" in archive.read(entry)]
+
+
+def test_bytecode_is_never_checked(zips: Path) -> None:
+    """Bytecode is of PEP 552's unchecked kind: loading it compares no time and no hash."""
+    with zipfile.ZipFile(zips / "api.zip") as archive:
+        compiled = next(entry for entry in archive.namelist() if entry.endswith(".pyc"))
+        assert int.from_bytes(archive.read(compiled)[4:8], "little") == 0b01
+
+
+def test_a_heavy_import_beside_a_payload_fails_by_name(tmp_path: Path) -> None:
+    """A handler module that imports a library at its top, which the API lacks, fails the build and is named."""
+    (tmp_path / "thumbs.py").write_text("from pydantic import BaseModel\nfrom PIL import Image\n")
+    with pytest.raises(PackageError, match=r"HANDLERS: thumbs imports PIL \(thumbs.py:2\)"):
+        build(AWS[0], Target.here(), tmp_path / "out", handlers=["thumbs"], source=tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_users_handlers_are_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package named in HANDLERS goes into the artifact whole, data files included."""
+    monkeypatch.setattr(bytecode, "compile_folder", lambda *_: 0)
+    package = tmp_path / "shop"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "orders.py").write_text("VALUE = 1\n")
+    (package / "prices.csv").write_text("a,1\n")
+    built = build(AWS[0], Target.here(), tmp_path / "out", handlers=["shop.orders"], source=tmp_path)
+    assert {"shop/__init__.py", "shop/orders.py", "shop/prices.csv"} <= set(names(built.file))
+    assert "no bytecode: no python" in str(built)
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("nowhere", "there is no module nowhere"),
+        ("functions", "would replace a part of Minutehand"),
+        ("no-name", "is no module's name"),
+    ],
+)
+def test_handlers_that_cannot_be(tmp_path: Path, module: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that is missing, misnamed, or takes a name of ours fails the build in plain words."""
+    monkeypatch.setattr(artifact.tree, "install", lambda *_: None)
+    monkeypatch.setattr(artifact, "BUILT_IN", ())
+    (tmp_path / "functions.py").touch()
+    with pytest.raises(PackageError, match=said):
+        build(AWS[0], Target.here(), tmp_path / "out", handlers=[module], source=tmp_path)
+
+
+def test_a_missing_interpreter_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no interpreter of the target's version is at hand, none is named, and others do not stand in."""
+    monkeypatch.setattr(target.shutil, "which", lambda _name: None)
+    assert Target("3.99", "arm64").interpreter() is None
+    assert Target.here().interpreter()
+
+
+def test_targets_choose_their_wheels() -> None:
+    """Both of Lambda's architectures get wheels of their own, and nothing is ever built from source."""
+    for arch, platform in (("x86_64", "x86_64-manylinux"), ("arm64", "aarch64-manylinux")):
+        options = Target("3.13", arch).install_options()
+        assert any(option.startswith(platform) for option in options)
+        assert "--only-binary" in options
