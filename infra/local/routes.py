@@ -53,13 +53,29 @@ class Events:
         return tuple(dict.fromkeys([*names, *([self.catch_all] if self.catch_all else [])]))
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes CloudFormation's short tags, `!GetAtt` and its like, as the text behind them: no event needs them."""
+
+
+def _text(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> object:
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.MappingNode)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_multi_constructor("!", _text)
+
+
 def read(path: Path = FILE) -> Events:
     """Return what `path` says in Serverless v3's syntax. `${…}` values are left as text.
 
     Raises RoutesError for a file that is missing, is no YAML, or has an event that cannot be emulated.
     """
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise RoutesError(f"{path}: {error.strerror}") from None
     except yaml.YAMLError as error:

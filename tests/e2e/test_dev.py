@@ -97,12 +97,14 @@ class Dev:
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """Yield an emulation that ticks every second."""
     running = Dev(tmp_path_factory.mktemp("dev") / "data")
-    running.wait_until_up()
-    yield running
-    running.http.close()
-    if running.process.poll() is None:
-        running.stop()
-    running.log.close()
+    try:
+        running.wait_until_up()
+        yield running
+    finally:
+        running.http.close()
+        if running.process.poll() is None:
+            running.stop()
+        running.log.close()
 
 
 def test_it_says_how_to_use_it(dev: Dev) -> None:
