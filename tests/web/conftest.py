@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from hashlib import sha256
-from typing import Any
 
 import pytest
 
@@ -19,11 +18,7 @@ Configure = Callable[..., None]
 
 def forget() -> None:
     """Close what was composed, and have the next request compose it anew."""
-    made: list[Any] = [part() for part in (composition.record, composition.index) if part.cache_info().currsize]
-    for part in made:
-        for client in (getattr(part, "_rpc", None), getattr(part, "_client", None)):
-            if client is not None:
-                client.close()
+    composition.close()
     for part in vars(composition).values():
         if hasattr(part, "cache_clear"):
             part.cache_clear()

@@ -10,12 +10,19 @@ import psycopg
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from infra.local.stack import Stack
 from tests.domain.json_values import VALUES, plain
 from tests.web.api import Api
 
 EMAIL = {"to": "test@example.com", "subject": "Hello!", "message": "This is a test job."}
+OVER_HTTP = settings(
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+"""The record fills up from one example to the next, which none of them minds."""
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -175,12 +182,33 @@ def test_answer_to_a_hostile_body_is_small(api: Api) -> None:
     assert len(answer.text) < 100_000
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@OVER_HTTP
 @given(value=VALUES)
 def test_payload_comes_back_as_it_was_sent(api: Api, value: Any) -> None:
     """Through HTTP, PostgREST and jsonb and back, an accepted payload is the same JSON value."""
     job = api.create(payload={"value": value})
     assert plain(job["payload"]) == plain(api.get(f"/jobs/{job['id']}").body["payload"]) == {"value": plain(value)}
+
+
+@OVER_HTTP
+@given(body=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_no_bytes_are_a_500(api: Api, body: bytes) -> None:
+    """Whatever bytes a client sends, the answer is one that the document tells of."""
+    assert api.post(data=body).status in (400, 422)
+
+
+FIELDS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["anything", "email_notification", "resize_image", "generate_pdf"]) | VALUES},
+    optional=dict.fromkeys(("payload", "scheduled_at", "priority", "max_retries", "expires_at", "unknown"), VALUES),
+)
+
+
+@OVER_HTTP
+@given(body=FIELDS | VALUES, key=st.none() | st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"])))
+def test_no_json_is_a_500(api: Api, body: Any, key: str | None) -> None:
+    """Whatever JSON values stand in a request's fields, and whatever its key, it makes a job or is refused."""
+    headers = {} if key is None else {"Idempotency_Key": key}
+    assert api.post(body, **headers).status in (201, 409, 422)
 
 
 def test_job_can_be_posted_again_from_its_answer(api: Api) -> None:
