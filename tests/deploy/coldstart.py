@@ -1,7 +1,7 @@
-"""Measures cold starts of the built functions beside bare ones: `make coldstart`, or `python -m tests.deploy.coldstart`.
+"""Measures cold starts of the built functions beside bare ones: `make coldstart`.
 
-From the process's start to its first answer, on this machine, with the local PostgreSQL, PostgREST and Valkey behind;
-the median of several. A cloud adds its own time to place and start a sandbox, the same for all.
+From the process's start to its first answer, on this machine, with the local PostgreSQL, PostgREST and Valkey
+behind; the median of several. A cloud adds its own time to place and start a sandbox, the same for all.
 """
 
 import json
@@ -50,14 +50,13 @@ def main() -> int:
     """Print the table; return 1 when a goal is missed."""
     with tempfile.TemporaryDirectory() as scratch, Stack(Path(scratch) / "stack") as stack:
         medians = measure(Path(scratch), stack.env)
-    print(f"{'function':12} {'ms':>5}")
-    for name, milliseconds in medians.items():
-        print(f"{name:12} {milliseconds:5.0f}")
+    lines = [f"{'function':12} {'ms':>5}", *(f"{name:12} {each:5.0f}" for name, each in medians.items())]
     missed = False
     for name, (base, goal) in GOALS.items():
         ratio = medians[name] / medians[base]
         missed |= ratio > goal
-        print(f"{name} takes {ratio:.2f} times as long as {base}; the goal is {goal:g}")
+        lines.append(f"{name} takes {ratio:.2f} times as long as {base}; the goal is {goal:g}")
+    sys.stdout.write("\n".join(lines) + "\n")
     return int(missed)
 
 

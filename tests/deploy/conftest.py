@@ -31,12 +31,13 @@ class Builds:
 
     first: Path
     second: Path
-    running: tuple[subprocess.Popen[str], subprocess.Popen[str]]
+    running: tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]
 
     def wait(self, which: int) -> str:
         """Return what build 0 or 1 printed, once it is done."""
-        said, _ = self.running[which].communicate()
-        assert self.running[which].returncode == 0, said
+        status = self.running[which].wait()
+        said = ((self.first, self.second)[which] / "log").read_text()
+        assert status == 0, said
         return said
 
 
@@ -44,17 +45,17 @@ class Builds:
 def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
     """Both builds, under way."""
     folders = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second-of-two")
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "infra.package", "aws", "--here", "--out", folder],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONHASHSEED": seed, "TMPDIR": str(folder), "HANDLERS": ""},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for folder, seed in zip(folders, ("1", "2"), strict=True)
-    ]
+    running = []
+    for folder, seed in zip(folders, ("1", "2"), strict=True):
+        with (folder / "log").open("wb") as log:
+            build = subprocess.Popen(
+                [sys.executable, "-m", "infra.package", "aws", "--here", "--out", folder],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONHASHSEED": seed, "TMPDIR": str(folder), "HANDLERS": ""},
+                stdout=log,
+                stderr=log,
+            )
+        running.append(build)
     yield Builds(*folders, (running[0], running[1]))
     for build in running:
         build.kill()

@@ -141,10 +141,8 @@ class Function:
             return asked.answered.get(timeout=0.2)
         except queue.Empty:
             assert self._process is not None
-            status = self._process.returncode
-            return Answer(
-                {"errorType": "Runtime.ExitError", "status": status}, True, time.monotonic() - asked.began
-            )
+            body = {"errorType": "Runtime.ExitError", "status": self._process.returncode}
+            return Answer(body, error=True, seconds=time.monotonic() - asked.began)
 
     def _start(self) -> None:
         env = {
@@ -196,7 +194,7 @@ def _handler_for(function: Function) -> type[BaseHTTPRequestHandler]:
     class RuntimeApi(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        def do_GET(self) -> None:
             asked = function.next_event() if self.path == f"{PREFIX}/invocation/next" else None
             if asked is None:
                 self.close_connection = True
@@ -211,7 +209,7 @@ def _handler_for(function: Function) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(event.body)
 
-        def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"] or 0))
             *_, request_id, kind = self.path.split("/")
             if kind in ("response", "error") and request_id != "init":
