@@ -150,18 +150,20 @@ begin
     returning 1)
   select count(*) from lease into taken;
 
-  -- A new snapshot: what was cancelled or finished while the insert waited is gone from open.
+  -- A new snapshot: while the insert waited, another start may have run and settled a job of which it knew nothing.
+  -- What was cancelled or finished is gone from open; what is to be tried again may not be due.
   select count(*), coalesce(jsonb_agg(jsonb_build_array(
            o.id, o.type, o.attempt + 1, o.crashes, o.max_retries,
            greatest(0, extract(epoch from l.started_at - o.run_at) * 1000)::bigint, j.payload) order by w.n), '[]')
   into entered, started
   from unnest(ids) with ordinality as w(id, n)
   join minutehand.leases l on l.id = w.id and l.token = $2
-  join minutehand.open o on o.id = w.id and (o.expires_at > now() or o.expires_at is null)
+  join minutehand.open o on o.id = w.id and o.run_at <= now() and (o.crashes = 0 or alone)
+    and (o.expires_at > now() or o.expires_at is null)
   join minutehand.jobs j on j.id = w.id;
 
   if taken < cardinality(ids) or entered < cardinality(ids) then
-    perform minutehand.let_go(ids, $2);
+    perform minutehand.let_go(ids, $2, alone);
     select coalesce(jsonb_agg(jsonb_build_array(w.id, case
              when l.token = $2 then 'already'
              when l.id is not null then 'leased'
@@ -183,8 +185,9 @@ begin
   return jsonb_build_object('started', started, 'verdicts', verdicts);
 end $$;
 
--- Gives back the leases of this token on jobs that are not to run: finished meanwhile, or past their expires_at.
-create function minutehand.let_go(ids uuid[], token uuid) returns void
+-- Gives back the leases of this token on jobs that are not to run: finished, tried or lost meanwhile, or past their
+-- expires_at.
+create function minutehand.let_go(ids uuid[], token uuid, alone boolean) returns void
 language plpgsql set search_path = ''
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
@@ -197,7 +200,8 @@ begin
          'expired: it was not started before its expires_at'
   from dead d;
   delete from minutehand.leases l using unnest(ids) w(id)
-  where l.id = w.id and l.token = $2 and not exists (select from minutehand.open o where o.id = w.id);
+  where l.id = w.id and l.token = $2 and not exists (
+    select from minutehand.open o where o.id = w.id and o.run_at <= now() and (o.crashes = 0 or alone));
 end $$;
 
 -- Takes [{id, token, "to": completed | failed | pending | unstarted, result, reason, kind, error, delay_ms}]: what

@@ -1,0 +1,86 @@
+"""Races that a run meets once in a million: two calls of the record, held at the worst moment by a third."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from infra.local.stack import Stack
+from shared.adapters import supabase_rpc
+from shared.adapters.rpc_record import RpcRecord
+from shared.domain.policy import Decision, Done, RetryAfter
+from shared.ports.record import Record, Settlement, Started, Verdict
+from tests.record.conftest import LEASES, a_job, made, started
+
+
+@pytest.fixture
+def record(clean: Stack) -> Iterator[Record]:
+    """Yield the record over the functions' own transport."""
+    rpc = supabase_rpc.connect(clean.env["SUPABASE_URL"], clean.env["SUPABASE_KEY"])
+    yield RpcRecord(rpc)
+    rpc.close()
+
+
+@contextmanager
+def start_that_waits(clean: Stack, record: Record, jobs: list[str]) -> Iterator["Future[Started]"]:
+    """Begin a start of `jobs` that has read which are due and waits for the mutex of the first; end its wait."""
+    with psycopg.connect(clean.database_url) as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute(
+            "insert into minutehand.leases (id, token, started_at, until) "
+            "values (%s, gen_random_uuid(), now(), now() + interval '1 s')",
+            (jobs[0],),
+        )
+        call = pool.submit(record.start, jobs, str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7)
+        with psycopg.connect(clean.superuser_url, autocommit=True) as watcher:
+            while not watcher.execute(
+                "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%minutehand_start_v1%'"
+            ).fetchall():
+                time.sleep(0.01)
+        yield call
+        holder.rollback()
+        call.result()
+
+
+@pytest.mark.parametrize(
+    ("decision", "verdict"),
+    [(RetryAfter(60, "raised", "boom"), Verdict.EARLY), (Done(None), Verdict.FINAL)],
+    ids=["retry", "done"],
+)
+def test_a_start_that_waited_starts_nothing_that_was_tried_meanwhile(
+    clean: Stack, record: Record, decision: Decision, verdict: Verdict
+) -> None:
+    """A job that another start took, ran and settled in the meantime is neither started early nor kept leased.
+
+    Guards: the second reading of `open` in `minutehand_start_v1`, with `run_at <= now()`, and `let_go`.
+    """
+    first, second = sorted(made(record, a_job(), a_job()))
+    with start_that_waits(clean, record, [first, second]) as call:
+        [start] = started(record, second)
+        record.settle([Settlement(second, start.token, decision)])
+    answer = call.result()
+    assert [s.id for s in answer.starts] == [first]
+    assert answer.others[second][0] is verdict
+    with psycopg.connect(clean.database_url) as sql:
+        assert sql.execute("select id::text from minutehand.leases").fetchall() == [(first,)]
+
+
+def test_a_start_that_waited_does_not_take_a_lost_job_into_company(clean: Stack, record: Record) -> None:
+    """A job that was lost with its function in the meantime starts alone, or not now.
+
+    Guards: `crashes = 0 or alone` in the second reading of `minutehand_start_v1`.
+    """
+    first, second = sorted(made(record, a_job(), a_job()))
+    with start_that_waits(clean, record, [first, second]) as call:
+        started(record, second)
+        with psycopg.connect(clean.database_url) as sql:
+            sql.execute(
+                "update minutehand.leases set until = started_at + interval '1 us' where id = %s", (second,)
+            )
+        assert record.page(["noop"], 1000, 10).lapsed == 1
+    answer = call.result()
+    assert [s.id for s in answer.starts] == [first]
+    assert answer.others[second][0] is Verdict.ALONE
