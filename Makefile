@@ -40,9 +40,9 @@ lock: $(VENV)/.uv ## Resolve the lock files anew from pyproject.toml and package
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 requirements/uv.in -o requirements/uv.txt
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt pyproject.toml -o requirements/api.txt
-	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt --extra tick pyproject.toml -o requirements/tick.txt
+	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt --extra tick --extra direct pyproject.toml -o requirements/tick.txt
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt --override requirements/aws.override --extra aws pyproject.toml -o requirements/aws-api.txt
-	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt --override requirements/aws.override --extra aws --extra tick pyproject.toml -o requirements/aws-tick.txt
+	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt --override requirements/aws.override --extra aws --extra tick --extra direct pyproject.toml -o requirements/aws-tick.txt
 	@npm install --silent --package-lock-only
 
 .PHONY: help setup dev test lock

@@ -59,6 +59,12 @@ def handlers() -> Mapping[str, Handler]:
 @functools.cache
 def rpc() -> Rpc:
     """Return what calls the record's functions; raises `ConfigError` where it is not configured."""
+    if settings().store == "direct":
+        from shared.adapters import direct_rpc
+
+        direct = direct_rpc.connect(config.required(settings().database_url, "DATABASE_URL"))
+        _open.callback(direct.close)
+        return direct
     from shared.adapters import supabase_rpc
 
     url = config.required(settings().supabase_url, "SUPABASE_URL")

@@ -19,6 +19,8 @@ class Settings:
     supabase_key: str
     redis_url: str
     api_key_hashes: tuple[bytes, ...]
+    store: str
+    database_url: str
     handler_modules: tuple[str, ...]
     mail_url: str
     mail_from: str
@@ -38,6 +40,8 @@ def read(env: Mapping[str, str]) -> Settings:
         redis_url=env.get("REDIS_URL", ""),
         api_key_hashes=tuple(_key_hash(key) for key in _words(env, "MINUTEHAND_API_KEYS")),
         handler_modules=_words(env, "HANDLERS"),
+        store=_choice(env, "STORE", ("rest", "direct")),
+        database_url=env.get("DATABASE_URL", ""),
         mail_url=env.get("MAIL_URL", ""),
         mail_from=env.get("MAIL_FROM", ""),
         storage_prefixes=_words(env, "STORAGE_PREFIXES"),
@@ -58,6 +62,13 @@ def required(value: str, name: str) -> str:
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
+
+
+def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    text = env.get(name) or choices[0]
+    if text not in choices:
+        raise ConfigError(f"{name} must be {' or '.join(choices)}, not {text!r}.")
+    return text
 
 
 def _key_hash(key: str) -> bytes:

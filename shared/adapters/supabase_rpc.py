@@ -10,16 +10,13 @@ from typing import Any, Protocol
 import httpx
 from postgrest import APIError, SyncPostgrestClient
 
-from shared.domain.errors import MinutehandError, RecordRefusedError, RecordSetupError, RecordUnavailableError
+from shared.adapters.record_errors import error_of
+from shared.domain.errors import MinutehandError, RecordSetupError, RecordUnavailableError
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to reach Supabase."""
 ANSWER_TIMEOUT = 15.0
 """Seconds for an answer: Supabase ends a statement after 8."""
-_SETUP_CODES = frozenset({"42501", "PGRST106", "PGRST202", "PGRST203", "PGRST301", "PGRST302", "42883", "42P01"})
-"""No EXECUTE, no such schema, no such function, ambiguous one, bad or missing JWT, missing function or table."""
-_UNAVAILABLE_CODES = ("08", "53", "57", "58", "40", "XX", "25", "55P03")
-"""SQLSTATE classes that pass: connection, resources, timeouts, system, rollback, internal, read-only, locks."""
 
 
 class RpcClient(Protocol):
@@ -50,6 +47,8 @@ class SupabaseRpc:
                 # A frozen function wakes up with sockets that the other side closed long ago.
                 if last:
                     raise RecordUnavailableError(f"The record cut the connection: {type(e).__name__}.") from e
+            except httpx.InvalidURL as e:
+                raise RecordSetupError(f"SUPABASE_URL is no URL: {e}.") from e
             except httpx.HTTPError as e:
                 raise RecordUnavailableError(f"The record does not answer: {type(e).__name__}.") from e
             except APIError as e:
@@ -84,15 +83,7 @@ def connect(url: str, key: str) -> SupabaseRpc:
 
 
 def _sorted(name: str, error: APIError) -> MinutehandError:
-    """Tell apart what passes, what an operator must mend, and what the caller sent."""
-    code = str(error.code or "")
-    said = f"{code}: {error.message}" if error.message else code
-    if code in _SETUP_CODES:
-        return RecordSetupError(f"{name} cannot be called ({said}): check SUPABASE_KEY and the migrations.")
+    code, message = str(error.code or ""), error.message or ""
     if code in ("401", "403"):
-        return RecordSetupError(f"Supabase refused the key ({said}): check SUPABASE_KEY.")
-    if code.startswith(("22", "23")):
-        return RecordRefusedError(f"{name}: {said}")
-    if code.startswith(("PGRST0", "5", *_UNAVAILABLE_CODES)) or not code:
-        return RecordUnavailableError(f"{name}: {said or 'no answer'}")
-    return RecordSetupError(f"{name}: {said}")
+        return RecordSetupError(f"Supabase refused the key ({code}: {message}): check SUPABASE_KEY.")
+    return error_of(name, code, message, check="SUPABASE_KEY")

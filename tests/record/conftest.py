@@ -9,8 +9,9 @@ import pytest
 import supabase
 
 from infra.local.stack import Stack
-from shared.adapters import supabase_rpc
+from shared.adapters import direct_rpc, supabase_rpc
 from shared.adapters.clock import SystemClock
+from shared.adapters.direct_rpc import DirectRpc
 from shared.adapters.rpc_record import RpcRecord
 from shared.adapters.supabase_rpc import SupabaseRpc
 from shared.domain.job import NewJob
@@ -36,10 +37,17 @@ def with_supabase(stack: Stack) -> SupabaseRpc:
     return SupabaseRpc(client, client.postgrest.session)
 
 
+def directly(stack: Stack) -> DirectRpc:
+    """Return the transport that speaks to PostgreSQL itself."""
+    return direct_rpc.connect(stack.database_url)
+
+
 @pytest.fixture(
-    scope="session", params=[with_secret_key, with_legacy_jwt, with_supabase], ids=lambda make: make.__name__
+    scope="session",
+    params=[with_secret_key, with_legacy_jwt, with_supabase, directly],
+    ids=lambda make: make.__name__,
 )
-def rpc(request: pytest.FixtureRequest, stack: Stack) -> Iterator[SupabaseRpc]:
+def rpc(request: pytest.FixtureRequest, stack: Stack) -> Iterator[SupabaseRpc | DirectRpc]:
     """Yield each transport."""
     made = request.param(stack)
     yield made
@@ -47,7 +55,7 @@ def rpc(request: pytest.FixtureRequest, stack: Stack) -> Iterator[SupabaseRpc]:
 
 
 @pytest.fixture
-def record(rpc: SupabaseRpc, clean: Stack) -> Record:
+def record(rpc: SupabaseRpc | DirectRpc, clean: Stack) -> Record:
     """Return an empty record."""
     return RpcRecord(rpc)
 

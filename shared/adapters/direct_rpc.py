@@ -1,0 +1,186 @@
+"""Calls SQL functions in PostgreSQL itself: no HTTP and no PostgREST between.
+
+Safe behind a pooler that hands out a connection for each transaction, as Supabase's at port 6543 does: a call is
+one statement and a transaction of its own, nothing is prepared under a name, and the session is left as it was.
+It speaks through libpq, as psycopg wraps it, rather than through psycopg's cursors: a call passes texts both ways,
+and a wait for the answer has its limit here, where a session setting would be the pooler's.
+"""
+
+import json
+import select
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PGconn
+from psycopg.pq.abc import PGconn as Connection
+from psycopg.pq.abc import PGresult
+
+from shared.adapters.record_errors import error_of
+from shared.domain.errors import ConfigError, RecordRefusedError, RecordSetupError, RecordUnavailableError
+
+CONNECT_TIMEOUT = 5
+"""Seconds to reach PostgreSQL."""
+ANSWER_TIMEOUT = 15.0
+"""Seconds that the server may be silent while it is asked."""
+_TYPES = b"""
+select coalesce(jsonb_object_agg(p.proname, (
+  select coalesce(jsonb_object_agg(a.name, format_type(a.type, null)), '{}')
+  from unnest(p.proargnames, p.proargtypes::oid[]) as a(name, type) where a.name is not null)), '{}')
+from pg_catalog.pg_proc p
+where p.pronamespace = 'public'::regnamespace and starts_with(p.proname, 'minutehand_')
+"""
+_REFUSALS = (b"authentication failed", b"does not exist", b"Wrong password", b"Tenant or user not found", b"pg_hba")
+"""What servers and Supabase's pooler say of a wrong user, password or database; libpq gives no code for it."""
+
+Types = Mapping[str, Mapping[str, str]]
+"""Each function's parameters and their types."""
+
+
+class DirectRpc:
+    """An `Rpc` over connections of its own, one for each call that is made at the same time.
+
+    A connection that turns out to be dead is made anew once: asking twice is safe, as it is over HTTP.
+    """
+
+    def __init__(self, conninfo: bytes) -> None:
+        self._conninfo = conninfo
+        self._idle: deque[Connection] = deque()
+        self._types: Types = {}
+
+    def __call__(self, name: str, params: Mapping[str, Any]) -> Any:
+        """Call `public.<name>`; raises what the `Record` port raises."""
+        if name not in self._types:
+            self._types = json.loads(self._ask(name, _TYPES, []) or b"{}")
+            if name not in self._types:
+                raise RecordSetupError(f"{name} does not exist: apply the migrations.")
+        types = self._types[name]
+        named = ", ".join(f"{key} => ${at}" for at, key in enumerate(params, 1))
+        try:
+            values = [_text(value, types[key]) for key, value in params.items()]
+        except KeyError as e:
+            raise RecordSetupError(f"{name} has no parameter {e}: apply the migrations.") from e
+        answer = self._ask(name, f"select public.{name}({named})".encode(), values)
+        return None if answer is None else json.loads(answer)
+
+    def close(self) -> None:
+        """Close the connections."""
+        while self._idle:
+            self._idle.pop().finish()
+
+    def _ask(self, name: str, statement: bytes, values: Sequence[bytes | None]) -> bytes | None:
+        """Return the one value that `statement` answers with."""
+        for last in (False, True):
+            connection = self._take()
+            try:
+                result = _answer(connection, statement, values)
+            except psycopg.OperationalError:
+                result = None
+            except TimeoutError as e:
+                connection.finish()
+                raise RecordUnavailableError(f"{name}: no answer in {ANSWER_TIMEOUT:g} s.") from e
+            if result is not None and connection.status == ConnStatus.OK:
+                self._idle.append(connection)
+                return _value(name, result)
+            # A frozen function wakes up with sockets that the other side closed long ago: all of them.
+            connection.finish()
+            self.close()
+            if last:
+                raise RecordUnavailableError(f"{name}: the record cut the connection.")
+        raise AssertionError("unreachable")
+
+    def _take(self) -> Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _connected(self._conninfo)
+
+
+def connect(url: str) -> DirectRpc:
+    """Return an rpc on the database at `url`, a libpq URL or DSN; nothing is connected yet.
+
+    Raises `ConfigError` for what is neither.
+    """
+    defaults: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT,
+        "application_name": "minutehand",
+        "tcp_user_timeout": 15_000,
+    }
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as e:
+        raise ConfigError("DATABASE_URL is no PostgreSQL URL.") from e
+    return DirectRpc(make_conninfo(**{**defaults, **given, "client_encoding": "utf8"}).encode())
+
+
+def _connected(conninfo: bytes) -> Connection:
+    connection = PGconn.connect(conninfo)
+    if connection.status == ConnStatus.OK:
+        connection.nonblocking = 1
+        return connection
+    said = connection.error_message.strip()
+    connection.finish()
+    line = said.decode(errors="replace").splitlines()[-1] if said else "no answer"
+    if any(refusal in said for refusal in _REFUSALS):
+        raise RecordSetupError(f"PostgreSQL refused the connection ({line}): check DATABASE_URL.")
+    raise RecordUnavailableError(f"PostgreSQL cannot be reached: {line}")
+
+
+def _answer(connection: Connection, statement: bytes, values: Sequence[bytes | None]) -> PGresult:
+    """Return what the server says last; raises `TimeoutError`, and psycopg's `OperationalError` when it is gone."""
+    connection.send_query_params(statement, values)
+    wait = select.poll()
+    wait.register(connection.socket, select.POLLIN | select.POLLOUT)
+    while connection.flush():
+        if _ready(wait) & select.POLLIN:  # it may answer, and wait for us to listen, before it has read all
+            connection.consume_input()
+    wait.modify(connection.socket, select.POLLIN)
+    last: PGresult | None = None
+    while True:
+        while connection.is_busy():
+            _ready(wait)
+            connection.consume_input()
+        result = connection.get_result()
+        if result is None:
+            break
+        last = result
+    if last is None:
+        raise psycopg.OperationalError("no result")
+    return last
+
+
+def _ready(wait: select.poll) -> int:
+    events = wait.poll(ANSWER_TIMEOUT * 1000)
+    if not events:
+        raise TimeoutError
+    return events[0][1]
+
+
+def _value(name: str, result: PGresult) -> bytes | None:
+    if result.status == ExecStatus.TUPLES_OK:
+        return result.get_value(0, 0)
+    code = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+    message = (result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+    raise error_of(name, code, message, check="DATABASE_URL")
+
+
+def _text(value: Any, type_: str) -> bytes | None:
+    """Return `value` as PostgreSQL reads a parameter of `type_`.
+
+    JSON is written in ASCII, so that no text in it can be cut short by a zero or be no UTF-8.
+    """
+    if value is None:
+        return None
+    if type_ in ("json", "jsonb"):
+        return json.dumps(value, separators=(",", ":")).encode()
+    text = _array(value) if type_.endswith("[]") else str(value)
+    if "\0" in text:
+        raise RecordRefusedError("a text holds U+0000")
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _array(values: Sequence[str]) -> str:
+    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return '{"' + '","'.join(quoted) + '"}' if values else "{}"

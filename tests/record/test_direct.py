@@ -1,0 +1,155 @@
+"""The transport that speaks to PostgreSQL itself: what it does when a connection fails, what it leaves behind."""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from infra.local.stack import Stack
+from shared import composition
+from shared.adapters import direct_rpc
+from shared.adapters.clock import SystemClock
+from shared.adapters.direct_rpc import DirectRpc
+from shared.adapters.rpc_record import RpcRecord
+from shared.adapters.supabase_rpc import SupabaseRpc
+from shared.domain.errors import ConfigError, RecordRefusedError, RecordSetupError, RecordUnavailableError
+from shared.domain.job import NewJob
+from tests.record.conftest import a_job, made, started
+from tests.web.conftest import forget
+
+
+@pytest.fixture
+def direct(clean: Stack) -> Iterator[DirectRpc]:
+    """Yield the transport over an empty record."""
+    rpc = direct_rpc.connect(clean.database_url)
+    yield rpc
+    rpc.close()
+
+
+def cut_connections(sql: psycopg.Connection) -> int:
+    """End every session of the transport, as a pooler or a restart does; return how many there were."""
+    row = sql.execute(
+        "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where application_name = 'minutehand'"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_dead_connections_are_made_anew(direct: DirectRpc, sql: psycopg.Connection) -> None:
+    """A call whose connection the server has closed, as all others too, is made once more and answered."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: direct("minutehand_health_v1", {}), range(20)))
+    assert cut_connections(sql) >= 1
+    assert direct("minutehand_health_v1", {})["schema"] >= 1
+
+
+def test_a_stopped_server_is_unavailable(direct: DirectRpc, clean: Stack) -> None:
+    """Without PostgreSQL a call says unavailable at once; when it is back the next one is answered."""
+    direct("minutehand_health_v1", {})
+    clean.postgres.stop()
+    try:
+        with pytest.raises(RecordUnavailableError):
+            direct("minutehand_health_v1", {})
+    finally:
+        clean.postgres.start()
+    assert direct("minutehand_health_v1", {})["schema"] >= 1
+
+
+def test_a_silent_server_has_a_limit(
+    direct: DirectRpc, sql: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that takes the question and gives no answer is unavailable after ANSWER_TIMEOUT."""
+    direct("minutehand_health_v1", {})
+    monkeypatch.setattr(direct_rpc, "ANSWER_TIMEOUT", 0.2)
+    with sql.transaction():
+        sql.execute("lock table minutehand.jobs in access exclusive mode")
+        with pytest.raises(RecordUnavailableError, match=r"no answer in 0\.2 s"):
+            direct("minutehand_get_v1", {"id": str(uuid.uuid4())})
+    assert direct("minutehand_health_v1", {})["schema"] >= 1
+
+
+def test_a_wrong_password_is_the_operators(clean: Stack) -> None:
+    """A password that PostgreSQL refuses is a matter of set-up, and is not repeated in what is said."""
+    rpc = direct_rpc.connect(clean.postgres.url("postgres", "not-the-password"))
+    with pytest.raises(RecordSetupError, match="check DATABASE_URL") as caught:
+        rpc("minutehand_health_v1", {})
+    assert "not-the-password" not in str(caught.value)
+
+
+def test_what_is_no_url_is_said() -> None:
+    """A DATABASE_URL that cannot be read is a configuration error."""
+    with pytest.raises(ConfigError, match="DATABASE_URL"):
+        direct_rpc.connect("postgres//no")
+
+
+def test_a_missing_function_is_the_operators(direct: DirectRpc) -> None:
+    """A function or a parameter that the database lacks tells to apply the migrations."""
+    with pytest.raises(RecordSetupError, match="apply the migrations"):
+        direct("minutehand_of_tomorrow_v1", {})
+    with pytest.raises(RecordSetupError, match="apply the migrations"):
+        direct("minutehand_get_v1", {"of_tomorrow": 1})
+
+
+def test_it_leaves_no_session_state(direct: DirectRpc) -> None:
+    """After calls a session has no prepared statement, no setting of its own and no open transaction."""
+    made(RpcRecord(direct), a_job())
+    assert len(direct._idle) == 1
+    left = direct._ask("", b"select count(*) from pg_prepared_statements", [])
+    settings = direct._ask("", b"select count(*) from pg_settings where source = 'session'", [])
+    assert (left, settings, direct._idle[0].transaction_status) == (b"0", b"0", 0)
+
+
+def test_threads_have_a_connection_each(direct: DirectRpc, sql: psycopg.Connection) -> None:
+    """Calls from many threads at once are answered, each with its own answer, and connections are used again."""
+    record = RpcRecord(direct)
+    ids = made(record, *(a_job() for _ in range(64)))
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            assert [str((record.get(uuid.UUID(job)) or {})["id"]) for job in ids] == ids
+            assert [job["id"] for job in pool.map(lambda job: direct("minutehand_get_v1", {"id": job}), ids)] == ids
+    assert 1 <= cut_connections(sql) <= 9
+
+
+def test_megabytes_pass_both_ways(direct: DirectRpc) -> None:
+    """A call larger than what sockets buffer, and its answer, pass whole."""
+    record = RpcRecord(direct)
+    jobs = [NewJob(SystemClock().job_id(), "noop", {"text": "ü\\\"'" * 50_000}) for _ in range(40)]
+    record.create(jobs)
+    starts = started(record, *(str(job.id) for job in jobs))
+    assert {start.payload["text"] for start in starts} == {"ü\\\"'" * 50_000}
+
+
+def test_names_may_hold_anything(direct: DirectRpc, sql: psycopg.Connection) -> None:
+    """Types pass as they are, quotes, commas and braces included; a zero byte is refused, not cut at."""
+    odd = ['a"b', "c,d", "{e}", "f\\g", "null", "", "ü"]
+    direct("minutehand_page_v1", {"types": odd, "horizon_ms": 1, "max_rows": 1, "after": None})
+    direct("minutehand_page_v1", {"types": [], "horizon_ms": 1, "max_rows": 1, "after": None})
+    with pytest.raises(RecordRefusedError, match=r"U\+0000"):
+        direct("minutehand_list_v1", {"status": None, "type": "no\0op", "max_rows": 1})
+
+
+def test_numbers_keep_their_value(direct: DirectRpc, rpc: SupabaseRpc | DirectRpc, sql: psycopg.Connection) -> None:
+    """Integers beyond 64 bits and long decimals that SQL put into a payload come as over every other transport."""
+    sql.execute(
+        "insert into minutehand.jobs (type, payload)"
+        " values ('noop', '{\"i\": 123456789012345678901234567890, \"d\": 0.1234567890123456789}')"
+    )
+    [page] = RpcRecord(direct).page(["noop"], 1000, 10).jobs
+    job = direct("minutehand_get_v1", {"id": page.id})
+    assert job == rpc("minutehand_get_v1", {"id": page.id})
+    assert job["payload"]["i"] == 123456789012345678901234567890
+
+
+def test_store_names_the_transport(clean: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """STORE=direct composes the record over DATABASE_URL; another word is refused by name."""
+    monkeypatch.setenv("DATABASE_URL", clean.database_url)
+    monkeypatch.setenv("STORE", "direct")
+    forget()
+    assert composition.record().health()["schema"] == 1
+    monkeypatch.setenv("STORE", "telepathy")
+    forget()
+    with pytest.raises(ConfigError, match="STORE must be rest or direct"):
+        composition.record()
+    forget()
