@@ -86,7 +86,7 @@ def index() -> Index | None:
         return None
     from shared.adapters import redis_index
 
-    made = redis_index.RedisIndex(redis_index.connect(settings().redis_url))
+    made = redis_index.RedisIndex(redis_index.Server(settings().redis_url))
     _open.callback(made.close)
     return made
 
@@ -171,24 +171,29 @@ def restorer() -> "Restorer":
     return Restorer(record(), round(settings().horizon * 1000))
 
 
-def tick(budget: float | None = None) -> "Tick":
-    """Return a tick that works for at most `budget` seconds, and never more than TICK_BUDGET_SECONDS.
+def tick(budget: float | None = None, linger: float | None = None) -> "Tick":
+    """Return a tick that works for at most `budget` seconds and lingers for `linger` of them.
 
+    Each is at most what the settings say, and that by default.
     Raises `ConfigError` when a handler's time limit could never fit into TICK_BUDGET_SECONDS.
     """
-    from shared.usecases.tick.tick import MARGIN, Parts, Tick
+    from shared.usecases.tick.tick import MARGIN, Limits, Parts, Tick
 
-    longest = settings().tick_budget
+    most = settings()
     for handler in handlers().values():
-        if handler.timeout > longest - MARGIN:
+        if handler.timeout > most.tick_budget - MARGIN:
             raise ConfigError(
                 f"handler {handler.name}: its time limit of {handler.timeout:g} s does not fit a tick of "
-                f"{longest:g} s less {MARGIN:g} s for settling; lower it, or raise TICK_BUDGET_SECONDS."
+                f"{most.tick_budget:g} s less {MARGIN:g} s for settling; lower it, or raise TICK_BUDGET_SECONDS."
             )
     clock = SystemClock()
-    horizon_ms = round(settings().horizon * 1000)
+    horizon_ms = round(most.horizon * 1000)
     parts = Parts(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms)
-    return Tick(parts, longest if budget is None else min(budget, longest))
+    limits = Limits(
+        most.tick_budget if budget is None else min(budget, most.tick_budget),
+        most.linger if linger is None else min(linger, most.linger),
+    )
+    return Tick(parts, limits)
 
 
 def run(one: "Tick") -> "Report":

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from shared.domain.errors import ConfigError
 
-DEFAULT_BUDGET = 55.0
-"""Seconds that a tick works when its platform does not say how long it may: less than the minute between two."""
+DEFAULT_BUDGET = 110.0
+"""Seconds that a tick works: it outlives the minute, so that one that lingers can still start what comes due."""
+DEFAULT_LINGER = 70.0
+"""Seconds from a tick's beginning that it waits for what comes due: until the next has begun, be it late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +19,16 @@ class Settings:
 
     supabase_url: str
     supabase_key: str
-    redis_url: str
-    api_key_hashes: tuple[bytes, ...]
     store: str
     database_url: str
+    redis_url: str
+    api_key_hashes: tuple[bytes, ...]
     handler_modules: tuple[str, ...]
     mail_url: str
     mail_from: str
     storage_prefixes: tuple[str, ...]
     tick_budget: float
+    linger: float
     horizon: float
     async_slots: int
     thread_slots: int
@@ -37,15 +40,16 @@ def read(env: Mapping[str, str]) -> Settings:
     return Settings(
         supabase_url=env.get("SUPABASE_URL", ""),
         supabase_key=env.get("SUPABASE_KEY", ""),
+        store=_choice(env, "STORE", ("rest", "direct")),
+        database_url=env.get("DATABASE_URL", ""),
         redis_url=env.get("REDIS_URL", ""),
         api_key_hashes=tuple(_key_hash(key) for key in _words(env, "MINUTEHAND_API_KEYS")),
         handler_modules=_words(env, "HANDLERS"),
-        store=_choice(env, "STORE", ("rest", "direct")),
-        database_url=env.get("DATABASE_URL", ""),
         mail_url=env.get("MAIL_URL", ""),
         mail_from=env.get("MAIL_FROM", ""),
         storage_prefixes=_words(env, "STORAGE_PREFIXES"),
         tick_budget=_number(env, "TICK_BUDGET_SECONDS", DEFAULT_BUDGET, 1, 3600),
+        linger=_number(env, "LINGER_SECONDS", DEFAULT_LINGER, 0, 3600),
         horizon=_number(env, "HORIZON_SECONDS", 300, 1, 86400),
         async_slots=int(_number(env, "ASYNC_SLOTS", 100, 1, 10_000)),
         thread_slots=int(_number(env, "THREAD_SLOTS", 16, 1, 1_000)),
@@ -60,15 +64,15 @@ def required(value: str, name: str) -> str:
     return value
 
 
-def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
-
-
 def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
     text = env.get(name) or choices[0]
     if text not in choices:
         raise ConfigError(f"{name} must be {' or '.join(choices)}, not {text!r}.")
     return text
+
+
+def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
 
 
 def _key_hash(key: str) -> bytes:

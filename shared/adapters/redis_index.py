@@ -1,7 +1,11 @@
 """The index on Redis: one ZSET per type and priority, stepped by one Lua script."""
 
+import contextlib
 import hashlib
 import json
+import logging
+import socket
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Protocol
@@ -10,12 +14,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, NoScriptError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.domain.errors import IndexUnavailableError
 from shared.domain.job import MAX_PRIORITY
-from shared.ports.index import Claimed, Lane, Moves, Step
+from shared.ports.index import PLAIN, Ask, Claimed, Lane, Moves, Step
 from shared.ports.record import Due
 
 STEP = files("shared.adapters.lua").joinpath("step.lua").read_text()
@@ -23,6 +26,9 @@ CONNECT_TIMEOUT = 2.0
 """Seconds to reach Redis. Short: without an index the record is asked instead."""
 ANSWER_TIMEOUT = 2.0
 """Seconds for an answer."""
+LISTEN = 20
+"""Seconds that a blocking pop waits: one command each, and less than what proxies cut idle connections after."""
+log = logging.getLogger("minutehand")
 
 
 class Client(Protocol):
@@ -36,95 +42,158 @@ class Client(Protocol):
         """Run a script, which makes the server know it."""
         ...
 
+    def blpop(self, keys: list[str], timeout: float) -> Any:
+        """Wait for an element of a list."""
+        ...
+
     def close(self) -> None:
         """Close the connections."""
         ...
 
 
 def key_of(installation: str, type_: str, priority: int) -> str:
-    """Return the ZSET's key. The braces put all keys of an installation into one slot of a cluster."""
-    return f"minutehand:{{{installation}}}:due:{type_}:{priority}"
+    """Return the ZSET's key."""
+    return f"{_prefix(installation)}:due:{type_}:{priority}"
 
 
-def connect(url: str) -> Callable[[], Client]:
-    """Return what makes a client for `url` (`redis://`, `rediss://`, `unix://`), first for one node.
+def _kick_key(installation: str) -> str:
+    return f"{_prefix(installation)}:kick"
 
-    A connection that died while the function was frozen is made anew once. A server that is part of a cluster
-    answers MOVED to a client that does not know it: then, and with `?cluster=true`, a cluster client is made.
+
+def _prefix(installation: str) -> str:
+    """Return what every key of an installation begins with; the braces put them into one slot of a cluster."""
+    return f"minutehand:{{{installation}}}"
+
+
+class Server:
+    """What makes clients for a URL: `redis://`, `rediss://` (TLS) or `unix://`.
+
+    A connection that died while the function was frozen is made anew once. `?cluster=true` asks for a cluster's
+    client; without it one is made after a server has answered MOVED.
     """
-    clustered = "cluster=true" in url.partition("?")[2]
-    bare = url.replace("cluster=true", "").rstrip("?&")
-    options: dict[str, Any] = {"socket_timeout": ANSWER_TIMEOUT}
-    if not url.startswith("unix:"):
-        options |= {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_keepalive": True}
 
-    def make() -> Client:
-        nonlocal clustered
-        if clustered:
-            return redis.RedisCluster.from_url(bare, **options)
-        clustered = True  # only asked again after MOVED
-        return redis.Redis.from_url(
-            bare, retry=Retry(NoBackoff(), 1), retry_on_error=[RedisConnectionError], **options
-        )
+    def __init__(self, url: str) -> None:
+        self._clustered = "cluster=true" in url.partition("?")[2]
+        self._url = url.replace("cluster=true", "").rstrip("?&")
 
-    return make
+    def client(self, *, answer_timeout: float = ANSWER_TIMEOUT) -> Client:
+        """Return a new client, which connects when it is first used; raises `ValueError` for a bad URL."""
+        options: dict[str, Any] = {"socket_timeout": answer_timeout}
+        if not self._url.startswith("unix:"):  # a socket file takes no options of TCP
+            options |= {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_keepalive": True}
+        if self._clustered:
+            return redis.RedisCluster.from_url(self._url, **options)
+        once = Retry(NoBackoff(), 1)
+        return redis.Redis.from_url(self._url, retry=once, retry_on_error=[RedisConnectionError], **options)
+
+    def moved(self) -> None:
+        """Make clients of a cluster from now on."""
+        self._clustered = True
 
 
 class RedisIndex:
-    """The `Index` port."""
+    """The `Index` port; may be used from several threads."""
 
-    def __init__(self, make: Callable[[], Client]) -> None:
-        self._make = make
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._client: Client | None = None
+        self._lock = threading.Lock()
         self._sha = ""
 
-    def step(self, installation: str, moves: Moves, lanes: Sequence[Lane] = (), hold_ms: int = 0) -> Step:
+    def step(self, installation: str, moves: Moves, lanes: Sequence[Lane] = (), ask: Ask = PLAIN) -> Step:
         """See the port."""
         places = _Places(installation, moves, lanes)
-        ask = _ask(places, moves, lanes, hold_ms)
-        added, claims = self._call(places.keys, ask)
-        return Step([claim for row in claims for claim in _claims(places, row)], int(added))
+        added, claims, generation, next_ms, due = self._call(places.keys, _argument(places, moves, lanes, ask))
+        claimed = [claim for row in claims for claim in _claims(places, row)]
+        return Step(claimed, int(added), int(generation), None if next_ms < 0 else int(next_ms), int(due))
 
     def missing(self, installation: str, jobs: Sequence[Due]) -> int:
         """See the port."""
         moves = Moves(add=list(jobs))
         places = _Places(installation, moves, ())
-        return int(self._call(places.keys, _ask(places, moves, (), 0, dry=True))[0])
+        return int(self._call(places.keys, _argument(places, moves, (), Ask(), dry=True))[0])
+
+    def listen(self, installation: str, woken: Callable[[], None]) -> "Kicks":
+        """See the port. Costs a connection, and one command in each LISTEN seconds."""
+        return Kicks(self._server.client(answer_timeout=LISTEN + ANSWER_TIMEOUT), _kick_key(installation), woken)
 
     def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
-    def _call(self, keys: Sequence[str], ask: str) -> Any:
+    def _call(self, keys: Sequence[str], argument: str) -> Any:
         try:
             try:
-                return self._eval(keys, ask)
+                return self._eval(keys, argument)
             except MovedError:
+                self._server.moved()
                 self.close()
-                return self._eval(keys, ask)
-        except (RedisError, RedisConnectionError, RedisTimeoutError, OSError) as e:
+                return self._eval(keys, argument)
+        except (RedisError, OSError) as e:
             raise IndexUnavailableError(f"The index does not answer: {type(e).__name__}.") from e
 
-    def _eval(self, keys: Sequence[str], ask: str) -> Any:
-        if self._client is None:
-            self._client = self._make()
+    def _eval(self, keys: Sequence[str], argument: str) -> Any:
+        client = self._connected()
         try:
             if self._sha:
-                return self._client.evalsha(self._sha, len(keys), *keys, ask)
+                return client.evalsha(self._sha, len(keys), *keys, argument)
         except NoScriptError:
             pass  # a new or restarted server: tell it the script, below
-        answer = self._client.eval(STEP, len(keys), *keys, ask)
+        answer = client.eval(STEP, len(keys), *keys, argument)
         self._sha = _sha1(STEP)
         return answer
 
+    def _connected(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = self._server.client()
+            return self._client
 
-def _ask(places: "_Places", moves: Moves, lanes: Sequence[Lane], hold_ms: int, *, dry: bool = False) -> str:
+
+class Kicks:
+    """Waits for kicks on a thread and a connection of its own, by a blocking pop: no polling."""
+
+    def __init__(self, client: Client, key: str, woken: Callable[[], None]) -> None:
+        self._client, self._key, self._woken = client, key, woken
+        self._closed = False
+        threading.Thread(target=self._listen, name="minutehand-kicks", daemon=True).start()
+
+    def close(self) -> None:
+        """See `Listener`. The pop ends because its connection does."""
+        self._closed = True
+        disconnect(self._client)
+
+    def _listen(self) -> None:
+        try:
+            while not self._closed:
+                if self._client.blpop([self._key], timeout=LISTEN) is not None and not self._closed:
+                    self._woken()
+        except (RedisError, OSError, ValueError) as e:
+            if not self._closed:
+                log.warning("no longer woken by new jobs: %s", type(e).__name__)
+        finally:
+            self._client.close()
+
+
+def disconnect(client: Any) -> None:
+    """Shut the sockets that `client` has open, so that a call which waits on one ends now."""
+    nodes: list[Any] = client.get_nodes() if hasattr(client, "get_nodes") else [client]
+    pools = [getattr(node, "redis_connection", node).connection_pool for node in nodes]
+    for pool in pools:
+        for connection in (*pool._in_use_connections, *pool._available_connections):  # noqa: SLF001 - no public way
+            if (sock := getattr(connection, "_sock", None)) is not None:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
+def _argument(places: "_Places", moves: Moves, lanes: Sequence[Lane], ask: Ask, *, dry: bool = False) -> str:
     """Return the script's argument; `step.lua` says what its fields mean."""
     return json.dumps(
         {
-            "hold": hold_ms,
+            "hold": ask.hold_ms,
             "room": [max(0, lane.room) for lane in lanes],
             "lane": places.lanes,
             "remove": [[places.of(c), c.id] for c in moves.remove],
@@ -132,6 +201,9 @@ def _ask(places: "_Places", moves: Moves, lanes: Sequence[Lane], hold_ms: int, *
             "back": [[places.of(c), c.id, c.hold, c.score] for c in moves.back],
             "add": [[places.of(d), d.id, d.wait_ms] for d in moves.add],
             "dry": dry,
+            "enter": ask.enter,
+            "kick": ask.kick,
+            "count": ask.count,
         },
         separators=(",", ":"),
     )
@@ -143,7 +215,7 @@ class _Places:
     def __init__(self, installation: str, moves: Moves, lanes: Sequence[Lane]) -> None:
         self.at: dict[tuple[str, int], int] = {}
         self.lanes: list[int] = []
-        self.keys: list[str] = []
+        self.keys = [f"{_prefix(installation)}:generation", _kick_key(installation)]
         self._installation = installation
         for priority in range(MAX_PRIORITY, -1, -1):
             for number, lane in enumerate(lanes, 1):
@@ -157,7 +229,7 @@ class _Places:
     def _add(self, type_: str, priority: int, lane: int) -> None:
         self.keys.append(key_of(self._installation, type_, priority))
         self.lanes.append(lane)
-        self.at[type_, priority] = len(self.keys)
+        self.at[type_, priority] = len(self.lanes)
 
     def of(self, entry: Claimed | Due) -> int:
         return self.at[entry.type, entry.priority]

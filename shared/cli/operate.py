@@ -43,12 +43,16 @@ def tick(
     budget: Annotated[
         float | None, typer.Option(help="Seconds to work for, at most TICK_BUDGET_SECONDS.", min=0.1)
     ] = None,
+    linger: Annotated[
+        float,
+        typer.Option(help="Seconds to wait for jobs that are known to come due, at most LINGER_SECONDS.", min=0),
+    ] = 0,
 ) -> None:
     """Run one tick against the configured services; the last line printed is its report, one JSON object.
 
     Ctrl-C or SIGTERM starts nothing more, finishes what runs, and hands the rest back.
     """
-    one = composition.tick(budget)
+    one = composition.tick(budget, linger)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: one.stop())
     report = composition.run(one)

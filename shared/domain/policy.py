@@ -9,7 +9,7 @@ from shared.domain.outcome import AskedRetry, GaveUp, Outcome, Raised, Refused, 
 
 BACKOFF_BASE = 1.0
 """Seconds: the longest wait after a first attempt is twice this."""
-BACKOFF_CAP = 3600.0
+BACKOFF_CAP = 4096.0
 """Seconds: no wait is longer."""
 
 

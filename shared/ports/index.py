@@ -3,7 +3,7 @@
 Every method raises `IndexUnavailableError` when there is no answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,18 +48,51 @@ class Moves:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """What a step does beside moving and claiming."""
+
+    hold_ms: int = 0
+    """How long a claim holds."""
+    enter: bool = False
+    """A scheduled tick begins: it gets a generation of its own, and who waits for a kick is woken."""
+    kick: bool = False
+    """Wake who waits: there is something new."""
+    count: bool = False
+    """Count what is due and not claimed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """What one call claimed, and how many of `add` were not there before."""
+    """What one call claimed, and what it saw."""
 
     claimed: Sequence[Claimed]
     added: int
+    """How many of `add` were not there before."""
+    generation: int = 0
+    """The generation of the latest scheduled tick; 0 before the first, or after a flush."""
+    next_ms: int | None = None
+    """How long until something is due that could be claimed; told when nothing was claimed."""
+    due: int = 0
+    """How many are due and were not claimed, if that was asked."""
+
+
+PLAIN = Ask()
+"""Only move and claim."""
+
+
+class Listener(Protocol):
+    """A wait for kicks that goes on until it is closed."""
+
+    def close(self) -> None:
+        """Stop waiting; returns at once."""
+        ...
 
 
 class Index(Protocol):
     """The index's verbs."""
 
-    def step(self, installation: str, moves: Moves, lanes: Sequence[Lane] = (), hold_ms: int = 0) -> Step:
-        """Carry out `moves`, then hold what is due for `hold_ms` and return it, in one round trip.
+    def step(self, installation: str, moves: Moves, lanes: Sequence[Lane] = (), ask: Ask = PLAIN) -> Step:
+        """Carry out `moves`, then hold what is due and return it, in one round trip.
 
         What is due is taken from the highest priority down, oldest first, as far as each lane has room.
         """
@@ -67,4 +100,8 @@ class Index(Protocol):
 
     def missing(self, installation: str, jobs: Sequence[Due]) -> int:
         """Return how many of `jobs` are not in the index."""
+        ...
+
+    def listen(self, installation: str, woken: Callable[[], None]) -> Listener:
+        """Call `woken`, from another thread, whenever there is a kick; not at all while there is no answer."""
         ...

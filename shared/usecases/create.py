@@ -18,7 +18,7 @@ from shared.domain.job import Idempotency, JobJson
 from shared.domain.job_request import new_job
 from shared.domain.json_value import JsonValue
 from shared.ports.clock import Chance
-from shared.ports.index import Index, Moves
+from shared.ports.index import Ask, Index, Moves
 from shared.ports.record import Created, CreateOutcome, Due, Record
 
 log = logging.getLogger("minutehand")
@@ -62,7 +62,7 @@ class Creator:
         if self.index is None or not due:
             return
         try:
-            self.index.step(created.installation, Moves(add=due))
+            self.index.step(created.installation, Moves(add=due), ask=Ask(kick=True))
         except IndexUnavailableError as e:
             log.warning("not indexed, the next tick will: %s", e)
         except Exception:

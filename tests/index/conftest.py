@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from infra.local.valkey import Valkey
-from shared.adapters.redis_index import RedisIndex, connect
+from shared.adapters.redis_index import RedisIndex, Server
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def socket_of(server: Valkey) -> Path:
 @pytest.fixture
 def index(url: str) -> Iterator[RedisIndex]:
     """Yield an empty index."""
-    made = RedisIndex(connect(url))
+    made = RedisIndex(Server(url))
     yield made
     made.close()
 
@@ -60,7 +60,7 @@ def one_index(node: Valkey) -> Iterator[RedisIndex]:
     """Yield an empty index on one server, where the kind of server does not matter."""
     with redis.Redis.from_url(node.url) as client:
         client.flushall()
-    made = RedisIndex(connect(node.url))
+    made = RedisIndex(Server(node.url))
     yield made
     made.close()
 

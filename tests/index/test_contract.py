@@ -3,7 +3,7 @@
 import uuid
 
 from shared.adapters.redis_index import RedisIndex
-from shared.ports.index import Claimed, Index, Lane, Moves
+from shared.ports.index import Ask, Claimed, Index, Lane, Moves
 from shared.ports.record import Due
 
 HERE = "test"
@@ -22,7 +22,7 @@ def add(index: Index, *entries: Due) -> int:
 
 def claim(index: Index, room: int = 100, *types: str, hold: int = HOLD) -> list[Claimed]:
     """Claim from one lane."""
-    return list(index.step(HERE, Moves(), [Lane(types or ("noop",), room)], hold).claimed)
+    return list(index.step(HERE, Moves(), [Lane(types or ("noop",), room)], Ask(hold)).claimed)
 
 
 def ns(claimed: list[Claimed]) -> list[int]:
@@ -74,14 +74,14 @@ def test_the_highest_priority_goes_first_then_the_oldest(index: RedisIndex) -> N
 def test_lanes_have_room_of_their_own(index: RedisIndex) -> None:
     """Each lane is claimed for as far as it has room, whatever the other has."""
     add(index, *(due(n) for n in range(1, 6)), *(due(n, "slow") for n in range(11, 16)))
-    step = index.step(HERE, Moves(), [Lane(["noop"], 3), Lane(["slow"], 1)], HOLD)
+    step = index.step(HERE, Moves(), [Lane(["noop"], 3), Lane(["slow"], 1)], Ask(HOLD))
     assert sorted(c.type for c in step.claimed) == ["noop"] * 3 + ["slow"]
 
 
 def test_a_lane_without_room_and_an_unnamed_type_are_left_alone(index: RedisIndex) -> None:
     """No room, no claim; types that no lane names stay."""
     add(index, due(1), due(2, "foreign"))
-    assert index.step(HERE, Moves(), [Lane(["noop"], 0)], HOLD).claimed == []
+    assert index.step(HERE, Moves(), [Lane(["noop"], 0)], Ask(HOLD)).claimed == []
     assert claim(index, 100, "foreign") != []
 
 
@@ -127,7 +127,7 @@ def test_moves_come_before_claims_in_one_step(index: RedisIndex) -> None:
     """What a step adds it can claim, and what it removes it cannot; a removed member can be added in one step."""
     add(index, due(1))
     old = claim(index)
-    step = index.step(HERE, Moves(remove=old, add=[due(1), due(2)]), [Lane(["noop"], 10)], HOLD)
+    step = index.step(HERE, Moves(remove=old, add=[due(1), due(2)]), [Lane(["noop"], 10)], Ask(HOLD))
     assert sorted(ns(list(step.claimed))) == [1, 2]
     assert step.added == 2
 
@@ -145,7 +145,7 @@ def test_installations_do_not_see_each_other(index: RedisIndex) -> None:
     """Two installations on one server have indexes of their own."""
     index.step("staging", Moves(add=[due(1)]))
     assert claim(index) == []
-    assert len(index.step("staging", Moves(), [Lane(["noop"], 9)], HOLD).claimed) == 1
+    assert len(index.step("staging", Moves(), [Lane(["noop"], 9)], Ask(HOLD)).claimed) == 1
 
 
 def test_missing_counts_and_changes_nothing(index: RedisIndex) -> None:

@@ -7,7 +7,7 @@ import redis
 
 from infra.local.service import free_port
 from infra.local.valkey import Valkey
-from shared.adapters.redis_index import RedisIndex, connect
+from shared.adapters.redis_index import RedisIndex, Server
 from shared.domain.errors import IndexUnavailableError
 from shared.ports.index import Moves
 from tests.index.test_contract import HERE, add, claim, due, ns
@@ -15,7 +15,7 @@ from tests.index.test_contract import HERE, add, claim, due, ns
 
 def test_no_server_is_unavailable() -> None:
     """Without a server every step says so."""
-    index = RedisIndex(connect(f"redis://127.0.0.1:{free_port()}/0"))
+    index = RedisIndex(Server(f"redis://127.0.0.1:{free_port()}/0"))
     with pytest.raises(IndexUnavailableError):
         index.step(HERE, Moves(add=[due(1)]))
     index.close()
@@ -58,7 +58,7 @@ def test_a_stalled_server_is_unavailable_in_time(one_index: RedisIndex, node: Va
 
 def test_a_wrong_password_is_unavailable(node: Valkey) -> None:
     """A refused password is an index that does not answer; the message names no secret."""
-    index = RedisIndex(connect(_with_wrong(node.url)))
+    index = RedisIndex(Server(_with_wrong(node.url)))
     with pytest.raises(IndexUnavailableError) as error:
         claim(index)
     assert "wrong" not in str(error.value)

@@ -47,9 +47,9 @@ class Deployment:
         jobs = [NewJob(SystemClock().job_id(), type_, json.loads(payload), **fields) for _ in range(count)]
         return [str(job["id"]) for job in composition.record().create(jobs).jobs]
 
-    def tick(self, budget: float | None = None) -> Report:
+    def tick(self, budget: float | None = None, linger: float = 0) -> Report:
         """Run one tick in this process."""
-        return composition.run(composition.tick(budget))
+        return composition.run(composition.tick(budget, linger))
 
     def spawn(self, *options: str) -> "subprocess.Popen[str]":
         """Start `minutehand tick` as a process of its own."""

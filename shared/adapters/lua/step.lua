@@ -1,8 +1,8 @@
 -- One step of the index: follow what the record said, then claim what is due. Atomic, one round trip.
 --
--- KEYS     the ZSETs of one installation (one hash tag), in the order to claim from; member = job id,
---          score = when to look, in ms of Redis' own clock
--- ARGV[1]  JSON: {hold, room, lane, remove, wait, back, add, dry}
+-- KEYS     the generation's counter, the list of kicks, then the ZSETs, in the order to claim from; all of one
+--          installation, under one hash tag. ZSET: member = job id, score = when to look, ms of Redis' own clock
+-- ARGV[1]  JSON: {hold, room, lane, remove, wait, back, add, dry, enter, kick, count}; keys count from the first ZSET
 --   hold    ms that a claim holds a member
 --   room    how many members each lane may claim
 --   lane    the lane of each key that may be claimed from, by position; 0: do not claim from it
@@ -11,13 +11,19 @@
 --   back    [key, id, held score, old score]: undo the claim, if it is still the caller's
 --   add     [key, id, ms]: look ms from now; a member that is there stays as it is
 --   dry     count what `add` would add, and leave it out
--- Returns  {added, claims}: how many of `add` were new, and for each key with claims
---          {key, score that holds them, {id, old score, id, old score, …}}; keys count from 1
+--   enter   a scheduled tick begins: count a new generation, and kick
+--   kick    wake one that waits; the list never holds more than one kick
+--   count   count what is due and was not claimed
+-- Returns  {added, claims, generation, next, due}: how many of `add` were new; for each key with claims
+--          {key, score that holds them, {id, old score, id, old score, …}}; the latest generation; ms until the
+--          earliest member that a lane could claim, or -1, when there were no claims; the count, or 0
 
 local ask = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function text(n) return string.format('%.0f', n) end
+local ZSETS = 2
+local function zset(at) return KEYS[ZSETS + at] end
 
 -- Members by key, so that each key gets few commands; Lua's unpack takes some thousands of values at most.
 local function each_chunk(rows, values_of, act)
@@ -26,10 +32,10 @@ local function each_chunk(rows, values_of, act)
     local values = of[row[1]]
     if not values then values = {}; of[row[1]] = values end
     values_of(row, values)
-    if #values >= 2000 then act(KEYS[row[1]], values); of[row[1]] = {} end
+    if #values >= 2000 then act(zset(row[1]), values); of[row[1]] = {} end
   end
   for key, values in pairs(of) do
-    if #values > 0 then act(KEYS[key], values) end
+    if #values > 0 then act(zset(key), values) end
   end
 end
 
@@ -38,20 +44,20 @@ each_chunk(ask.remove,
   function(key, values) redis.call('ZREM', key, unpack(values)) end)
 
 local function mine(row)
-  local score = redis.call('ZSCORE', KEYS[row[1]], row[2])
+  local score = redis.call('ZSCORE', zset(row[1]), row[2])
   return score and tonumber(score) == row[3]
 end
 for _, row in ipairs(ask.wait) do
-  if mine(row) then redis.call('ZADD', KEYS[row[1]], 'XX', text(now + row[4]), row[2]) end
+  if mine(row) then redis.call('ZADD', zset(row[1]), 'XX', text(now + row[4]), row[2]) end
 end
 for _, row in ipairs(ask.back) do
-  if mine(row) then redis.call('ZADD', KEYS[row[1]], 'XX', text(row[4]), row[2]) end
+  if mine(row) then redis.call('ZADD', zset(row[1]), 'XX', text(row[4]), row[2]) end
 end
 
 local added = 0
 if ask.dry then
   for _, row in ipairs(ask.add) do
-    if not redis.call('ZSCORE', KEYS[row[1]], row[2]) then added = added + 1 end
+    if not redis.call('ZSCORE', zset(row[1]), row[2]) then added = added + 1 end
   end
 else
   each_chunk(ask.add,
@@ -59,24 +65,36 @@ else
     function(key, values) added = added + redis.call('ZADD', key, 'NX', unpack(values)) end)
 end
 
-local claims = {}
+local claims, due_left, next_at = {}, 0, nil
 local held = text(now + ask.hold)
-for at, key in ipairs(KEYS) do
-  local lane = ask.lane[at] or 0
+for at = 1, #KEYS - ZSETS do
+  local key, lane = zset(at), ask.lane[at] or 0
   local room = lane > 0 and ask.room[lane] or 0
-  if room > 0 then
+  local first = room > 0 and redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
+  if first and tonumber(first) > now then
+    if not next_at or tonumber(first) < next_at then next_at = tonumber(first) end
+  elseif first then
     local due = redis.call('ZRANGEBYSCORE', key, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, room)
-    if #due > 0 then
-      ask.room[lane] = room - #due / 2
-      local holds = {}
-      for i = 1, #due, 2 do
-        holds[#holds + 1] = held
-        holds[#holds + 1] = due[i]
-        if #holds >= 2000 then redis.call('ZADD', key, 'XX', unpack(holds)); holds = {} end
-      end
-      if #holds > 0 then redis.call('ZADD', key, 'XX', unpack(holds)) end
-      claims[#claims + 1] = { at, held, due }
+    ask.room[lane] = room - #due / 2
+    local holds = {}
+    for i = 1, #due, 2 do
+      holds[#holds + 1] = held
+      holds[#holds + 1] = due[i]
+      if #holds >= 2000 then redis.call('ZADD', key, 'XX', unpack(holds)); holds = {} end
     end
+    if #holds > 0 then redis.call('ZADD', key, 'XX', unpack(holds)) end
+    claims[#claims + 1] = { at, held, due }
   end
+  if ask.count and lane > 0 then due_left = due_left + redis.call('ZCOUNT', key, '-inf', text(now)) end
 end
-return { added, claims }
+
+local generation
+if ask.enter then generation = redis.call('INCR', KEYS[1]) else generation = redis.call('GET', KEYS[1]) end
+if ask.enter or ask.kick then
+  redis.call('LPUSH', KEYS[2], '1')
+  redis.call('LTRIM', KEYS[2], 0, 0)
+  redis.call('PEXPIRE', KEYS[2], 5000)
+end
+local wait = -1
+if #claims == 0 and next_at then wait = math.max(0, next_at - now) end
+return { added, claims, tonumber(generation) or 0, wait, due_left }

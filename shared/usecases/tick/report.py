@@ -58,6 +58,8 @@ class Report:
     stuck: int = 0
     """Handlers that passed their time limit and could not be ended."""
     index_errors: int = 0
+    lingered_ms: int = 0
+    """Time spent waiting for what was known to come due."""
     budget_ms: int = 0
     duration_ms: int = 0
     stopped: Stopped = "drained"
@@ -85,6 +87,7 @@ class Report:
                     "late_writes",
                     "stuck",
                     "index_errors",
+                    "lingered_ms",
                     "budget_ms",
                     "duration_ms",
                     "stopped",

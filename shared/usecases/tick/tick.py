@@ -7,6 +7,7 @@ is settled. The record's calls block, so each is made in a thread; everything el
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -18,7 +19,7 @@ from shared.domain.outcome import Outcome, Returned
 from shared.domain.policy import Attempt, Dead, Done, RetryAfter, Unstarted, decide
 from shared.ports import index as ports_index
 from shared.ports.clock import Chance, Clock
-from shared.ports.index import Claimed, Index, Moves
+from shared.ports.index import PLAIN, Ask, Claimed, Index, Listener, Moves
 from shared.ports.record import Due, Page, Record, Settled, Settlement, Started, Verdict
 from shared.ports.runner import Runner, Work
 from shared.usecases.tick.lane import Lane
@@ -61,14 +62,23 @@ class Parts:
     horizon_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a tick goes on, in seconds from its beginning."""
+
+    budget: float
+    """For all it does, provided that handlers end within their time limits."""
+    linger: float = 0
+    """For waiting when nothing is due but something will be; 0: it does not wait."""
+
+
 class Tick:
     """One tick; `await run()` does all of it."""
 
-    def __init__(self, parts: Parts, budget: float) -> None:
-        """Work for at most `budget` seconds, provided that handlers end within their time limits."""
+    def __init__(self, parts: Parts, limits: Limits) -> None:
         self._parts = parts
-        self._budget = budget
-        self._report = Report(budget_ms=round(budget * 1000))
+        self._limits = limits
+        self._report = Report(budget_ms=round(limits.budget * 1000))
         self._moves = Moves()
         self._claims: dict[str, Claimed] = {}
         self._suspects: dict[str, Claimed] = {}
@@ -79,6 +89,11 @@ class Tick:
         self._fresh = False  # whether the page is newer than the last claim
         self._index_back_at = 0.0
         self._rotated_at = 0.0
+        self._generation: int | None = None  # None until the index has given one
+        self._superseded = False
+        self._next_due_at = math.inf  # when the index said that something comes due
+        self._listener: Listener | None = None
+        self._kicked = False
         self._lanes = {
             isolation: Lane(runner, parts.clock, self._on_entered, self._on_finished)
             for isolation, runner in parts.runners.items()
@@ -96,7 +111,7 @@ class Tick:
         Raises `RecordUnavailableError` or `RecordSetupError` when the record was away for the whole tick.
         """
         self._began = self._parts.clock.monotonic()
-        self._deadline = self._began + self._budget
+        self._deadline = self._began + self._limits.budget
         settling = asyncio.create_task(self._settler.run(lambda: self._deadline + LEASE_MARGIN_MS / 1000))
         try:
             await self._drain()
@@ -112,33 +127,40 @@ class Tick:
     async def _drain(self) -> None:
         """Go round: claim and start what is due; where nothing is, look at a fresh page before saying so."""
         await self._restore()
-        while not self._stopping:
-            lanes = self._open_lanes()
-            if not lanes or any(runner.stuck for runner in self._parts.runners.values()):
-                break
+        while not self._stopping and (lanes := self._open_lanes()) and not self._stuck:
             if self._must_run_suspect():
                 await self._run_suspect()
             elif not any(lane.room for lane in lanes):
-                await self._wait_for_progress(POLL)
+                await self._wait(POLL)
             elif await self._start_due(lanes):
                 await self._rotate()
             elif not self._fresh:
                 await self._restore()
             elif self._busy:
-                await self._wait_until_quiet(POLL)
-                self._fresh = False
+                await self._wait_while_busy()
             elif self._suspects:
                 await self._run_suspect()
-            else:
-                due = {entry.type for entry in self._page.jobs if entry.wait_ms == 0}
-                if due - set(self._fitting()):
-                    break
-                return
-        self._report.stopped = "budget"
+            elif not await self._linger():
+                break
+        if self._stopping or self._stuck or self._has_due():
+            self._report.stopped = "budget"
+
+    @property
+    def _stuck(self) -> int:
+        return sum(runner.stuck for runner in self._parts.runners.values())
+
+    def _has_due(self) -> bool:
+        """Tell whether something is known to be due that this tick leaves to the next."""
+        return not self._fresh or any(
+            entry.wait_ms == 0 and entry.type not in self._fitting() for entry in self._page.jobs
+        )
 
     async def _start_due(self, lanes: Sequence[ports_index.Lane]) -> bool:
         """Claim what is due and start it; tell whether there was any."""
-        step = await self._step(lanes) if self._index_is_up() else None
+        ask = Ask(HOLD_MS, enter=self._generation is None and self._limits.linger > 0)
+        step = await self._step(lanes, ask) if self._index_is_up() else None
+        if step is not None:
+            self._note_step(step)
         claimed = list(step.claimed) if step is not None else self._due_on_page(lanes)
         if claimed:
             self._fresh = False
@@ -212,12 +234,21 @@ class Tick:
     def _index_is_up(self) -> bool:
         return self._parts.index is not None and self._parts.clock.monotonic() >= self._index_back_at
 
-    async def _step(self, lanes: Sequence[ports_index.Lane]) -> ports_index.Step | None:
+    def _note_step(self, step: ports_index.Step) -> None:
+        """Note when something comes due, and whether a newer tick has begun."""
+        if self._generation is None:
+            self._generation = step.generation
+        self._superseded = step.generation > self._generation
+        self._next_due_at = (
+            math.inf if step.next_ms is None else self._parts.clock.monotonic() + step.next_ms / 1000
+        )
+
+    async def _step(self, lanes: Sequence[ports_index.Lane], ask: Ask = PLAIN) -> ports_index.Step | None:
         """Carry out the moves that have gathered, and claim; None when the index does not answer."""
         assert self._parts.index is not None
         moves, self._moves = self._moves, Moves()
         try:
-            step = await asyncio.to_thread(self._parts.index.step, self._page.installation, moves, lanes, HOLD_MS)
+            step = await asyncio.to_thread(self._parts.index.step, self._page.installation, moves, lanes, ask)
         except IndexUnavailableError as e:
             log.warning("working without the index: %s", e)
             self._report.index_errors += 1
@@ -305,15 +336,64 @@ class Tick:
         if settled.wait_ms is not None and settled.wait_ms <= self._parts.horizon_ms:
             self._moves.add.append(Due(claim.id, claim.type, claim.priority, settled.wait_ms))
 
-    async def _wait_for_progress(self, limit: float) -> None:
+    # ------------------------------------------------------------------ wait
+
+    async def _wait(self, limit: float) -> None:
+        """Wait until something happens - a job ends, a kick, a stop - or `limit` seconds have passed."""
         self._progress.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._progress.wait(), max(0.0, min(limit, self._left)))
 
-    async def _wait_until_quiet(self, limit: float) -> None:
-        until = self._parts.clock.monotonic() + limit
-        while self._busy and not self._stopping and (left := until - self._parts.clock.monotonic()) > 0:
-            await self._wait_for_progress(left)
+    async def _wait_while_busy(self) -> None:
+        """Wait for what comes due, or is created, while handlers run; after a while look at the record again."""
+        until = self._parts.clock.monotonic() + POLL
+        self._listen()
+        while self._busy and not self._stopping and not self._kicked:
+            left = min(until, self._next_due_at) - self._parts.clock.monotonic()
+            if left <= 0:
+                break
+            await self._wait(left)
+        self._kicked = False
+        self._fresh = self._parts.clock.monotonic() < until
+
+    async def _linger(self) -> bool:
+        """Wait for the next job that is known to come due, or for a kick; tell whether to look again.
+
+        No: nothing comes due in time, lingering is off, or the next tick has taken over. An idle system is left
+        at once, so it costs nothing.
+        """
+        now = self._parts.clock.monotonic()
+        ends = min(self._began + self._limits.linger, now + self._left)
+        if self._superseded or self._next_due_at > ends or not self._index_is_up():
+            return False
+        self._listen()
+        self._progress.clear()
+        while (
+            not self._kicked
+            and not self._stopping
+            and (left := self._next_due_at - self._parts.clock.monotonic()) > 0
+        ):
+            await self._wait(left)
+        self._kicked = False
+        self._report.lingered_ms += round((self._parts.clock.monotonic() - now) * 1000)
+        return True
+
+    def _listen(self) -> None:
+        """Begin to listen for kicks, once."""
+        if self._listener is not None or self._limits.linger <= 0 or not self._index_is_up():
+            return
+        assert self._parts.index is not None
+        loop = asyncio.get_running_loop()
+
+        def woken() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._kick)
+
+        self._listener = self._parts.index.listen(self._page.installation, woken)
+
+    def _kick(self) -> None:
+        self._kicked = True
+        self._progress.set()
 
     # ------------------------------------------------------------------ alone
 
@@ -332,11 +412,11 @@ class Tick:
             self._suspects.clear()
             return
         while self._busy:
-            await self._wait_for_progress(POLL)
+            await self._wait(POLL)
         del self._suspects[claim.id]
         await self._start([claim], alone=True)
         while self._busy:
-            await self._wait_for_progress(POLL)
+            await self._wait(POLL)
 
     # ------------------------------------------------------------------ end
 
@@ -354,11 +434,13 @@ class Tick:
         self._report.returned += len(self._suspects)
         if self._moves and self._index_is_up():
             await self._step([])
+        if self._listener is not None:
+            self._listener.close()
         for runner in self._parts.runners.values():
             runner.close()
 
     def _finish(self) -> Report:
-        self._report.stuck = sum(runner.stuck for runner in self._parts.runners.values())
+        self._report.stuck = self._stuck
         self._report.duration_ms = round((self._parts.clock.monotonic() - self._began) * 1000)
         return self._report
 
