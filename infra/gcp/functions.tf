@@ -1,0 +1,113 @@
+locals {
+  # What each API function is told beside the record's address. The scheduled function is told more, below.
+  settings = {
+    create_job = { HANDLERS = join(",", var.handlers) }
+    openapi    = { HANDLERS = join(",", var.handlers) }
+  }
+  secrets_of = {
+    create_job = ["SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS"]
+    list_jobs  = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
+    get_job    = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
+    cancel_job = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
+    health     = ["SUPABASE_KEY"]
+    openapi    = []
+    not_found  = []
+    tick       = ["SUPABASE_KEY", "REDIS_URL", "MAIL_URL"]
+  }
+}
+
+resource "google_cloudfunctions2_function" "api" {
+  for_each = local.api
+
+  name     = "${var.name}-${replace(each.key, "_", "-")}"
+  location = var.region
+  labels   = local.labels
+
+  build_config {
+    runtime         = "python313"
+    entry_point     = each.key
+    service_account = google_service_account.build.id
+
+    source {
+      storage_source {
+        bucket = google_storage_bucket.source.name
+        object = google_storage_bucket_object.source["api"].name
+      }
+    }
+  }
+
+  service_config {
+    available_memory                 = var.api_memory
+    available_cpu                    = "1"
+    timeout_seconds                  = 30
+    max_instance_count               = var.api_max_instances
+    max_instance_request_concurrency = 16
+    service_account_email            = google_service_account.api.email
+    ingress_settings                 = "ALLOW_ALL"
+    environment_variables            = merge({ SUPABASE_URL = var.supabase_url }, lookup(local.settings, each.key, {}))
+
+    dynamic "secret_environment_variables" {
+      for_each = local.secrets_of[each.key]
+
+      content {
+        key        = secret_environment_variables.value
+        project_id = var.project
+        secret     = google_secret_manager_secret.value[secret_environment_variables.value].secret_id
+        version    = var.secret_version
+      }
+    }
+  }
+
+  depends_on = [google_secret_manager_secret_iam_member.reader, google_project_iam_member.build]
+}
+
+resource "google_cloudfunctions2_function" "tick" {
+  name     = "${var.name}-tick"
+  location = var.region
+  labels   = local.labels
+
+  build_config {
+    runtime         = "python313"
+    entry_point     = "tick"
+    service_account = google_service_account.build.id
+
+    source {
+      storage_source {
+        bucket = google_storage_bucket.source.name
+        object = google_storage_bucket_object.source["tick"].name
+      }
+    }
+  }
+
+  service_config {
+    available_memory = var.tick_memory
+    available_cpu    = var.tick_cpu
+    timeout_seconds  = var.tick_timeout
+    # One tick has an instance for itself: a job that takes it down takes no other tick's jobs with it.
+    max_instance_request_concurrency = 1
+    max_instance_count               = var.tick_max_instances
+    service_account_email            = google_service_account.tick.email
+    # Cloud Scheduler calls from inside.
+    ingress_settings = "ALLOW_INTERNAL_ONLY"
+    environment_variables = {
+      SUPABASE_URL        = var.supabase_url
+      HANDLERS            = join(",", var.handlers)
+      MAIL_FROM           = var.mail_from
+      STORAGE_PREFIXES    = join(",", var.storage_prefixes)
+      TICK_BUDGET_SECONDS = tostring(var.tick_budget)
+    }
+
+    dynamic "secret_environment_variables" {
+      for_each = local.secrets_of["tick"]
+
+      content {
+        key        = secret_environment_variables.value
+        project_id = var.project
+        secret     = google_secret_manager_secret.value[secret_environment_variables.value].secret_id
+        version    = var.secret_version
+      }
+    }
+  }
+
+  depends_on = [google_secret_manager_secret_iam_member.reader, google_project_iam_member.build]
+}

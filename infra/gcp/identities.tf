@@ -1,0 +1,65 @@
+# One identity for each level of trust: what answers the world, what runs jobs, what wakes tick, what builds.
+resource "google_service_account" "api" {
+  account_id   = "${var.name}-api"
+  display_name = "Minutehand's API functions: they read their secrets"
+}
+
+resource "google_service_account" "tick" {
+  account_id   = "${var.name}-tick"
+  display_name = "Minutehand's tick: it reads its secrets and reaches its storage prefixes"
+}
+
+resource "google_service_account" "scheduler" {
+  account_id   = "${var.name}-scheduler"
+  display_name = "Minutehand's trigger: it may call tick"
+}
+
+resource "google_service_account" "build" {
+  account_id   = "${var.name}-build"
+  display_name = "Minutehand's builds"
+}
+
+resource "google_project_iam_member" "build" {
+  for_each = toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"])
+
+  project = var.project
+  role    = each.key
+  member  = google_service_account.build.member
+}
+
+# Only the trigger may call tick.
+resource "google_cloud_run_v2_service_iam_member" "tick" {
+  project  = var.project
+  location = var.region
+  name     = google_cloudfunctions2_function.tick.name
+  role     = "roles/run.invoker"
+  member   = google_service_account.scheduler.member
+}
+
+# Whoever calls the API shows a key of Minutehand's own, which the functions check.
+resource "google_cloud_run_v2_service_iam_member" "api" {
+  for_each = google_cloudfunctions2_function.api
+
+  project  = var.project
+  location = var.region
+  name     = each.value.name
+  role     = "roles/run.invoker"
+  member   = "allUsers"
+}
+
+resource "google_storage_bucket_iam_member" "tick" {
+  for_each = toset(var.storage_prefixes)
+
+  bucket = split("/", trimprefix(each.key, "gs://"))[0]
+  role   = "roles/storage.objectUser"
+  member = google_service_account.tick.member
+
+  condition {
+    title = "Below one prefix"
+    expression = format(
+      "resource.name.startsWith(\"projects/_/buckets/%s/objects/%s\")",
+      split("/", trimprefix(each.key, "gs://"))[0],
+      join("/", slice(split("/", trimprefix(each.key, "gs://")), 1, length(split("/", trimprefix(each.key, "gs://"))))),
+    )
+  }
+}

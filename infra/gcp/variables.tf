@@ -1,0 +1,129 @@
+variable "project" {
+  description = "The project's id."
+  type        = string
+}
+
+variable "region" {
+  description = "Where everything runs; one that has Cloud Functions, Cloud Scheduler and API Gateway."
+  type        = string
+  default     = "europe-west1"
+}
+
+variable "name" {
+  description = "What all names begin with: one for each stage."
+  type        = string
+  default     = "minutehand"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,18}[a-z0-9]$", var.name))
+    error_message = "Use 2 to 20 of a-z, 0-9 and -, first a letter, last no -."
+  }
+}
+
+variable "supabase_url" {
+  description = "https://<project>.supabase.co"
+  type        = string
+
+  validation {
+    condition     = startswith(var.supabase_url, "https://")
+    error_message = "Supabase is reached by https:// only."
+  }
+}
+
+variable "secret_version" {
+  description = "Which version of each secret a new instance reads: a number, or latest."
+  type        = string
+  default     = "latest"
+
+  validation {
+    condition     = can(regex("^([0-9]+|latest)$", var.secret_version))
+    error_message = "Use a version's number, or latest."
+  }
+}
+
+variable "handlers" {
+  description = "Modules with further handlers; `make package-gcp` must have been given the same HANDLERS."
+  type        = list(string)
+  default     = []
+}
+
+variable "mail_from" {
+  description = "The sender of mails, as name@example.com."
+  type        = string
+  default     = ""
+}
+
+variable "storage_prefixes" {
+  description = "gs://bucket/prefix/ that handlers may read and write."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for prefix in var.storage_prefixes : can(regex("^gs://[^/]+/(.+/)?$", prefix))])
+    error_message = "Each is gs://bucket/ or gs://bucket/prefix/, with the last /."
+  }
+}
+
+variable "api_memory" {
+  description = "Memory of an API function."
+  type        = string
+  default     = "512Mi"
+}
+
+variable "api_max_instances" {
+  description = "The most instances of each API function."
+  type        = number
+  default     = 10
+}
+
+variable "tick_memory" {
+  description = "Memory of tick."
+  type        = string
+  default     = "1Gi"
+}
+
+variable "tick_cpu" {
+  description = "Processors of tick."
+  type        = string
+  default     = "1"
+}
+
+variable "tick_timeout" {
+  description = "Seconds until Google ends a tick, and until Cloud Scheduler gives up on it."
+  type        = number
+  default     = 300
+
+  validation {
+    condition     = var.tick_timeout >= 15 && var.tick_timeout <= 1800
+    error_message = "Cloud Scheduler waits for 15 to 1800 seconds."
+  }
+}
+
+variable "tick_budget" {
+  description = "Seconds that a tick may use: less than tick_timeout, more than a handler's longest time limit."
+  type        = number
+  default     = 285
+
+  validation {
+    condition     = var.tick_budget > 0 && var.tick_budget <= var.tick_timeout - 10
+    error_message = "Leave 10 seconds of tick_timeout for starting and reporting."
+  }
+}
+
+variable "tick_max_instances" {
+  description = "How many ticks may run at once."
+  type        = number
+  default     = 5
+}
+
+variable "alarm_email" {
+  description = "Who hears of alarms; empty: the console alone shows them."
+  type        = string
+  default     = ""
+}
+
+variable "max_due_age" {
+  description = "Seconds that a job may be due before an alarm rings."
+  type        = number
+  default     = 300
+}
