@@ -31,6 +31,7 @@ from shared.web import auth
 if TYPE_CHECKING:
     from werkzeug import Request
 
+    from shared.ports.drainers import Drainers
     from shared.usecases.tick.report import Report
     from shared.usecases.tick.restore import Restorer
     from shared.usecases.tick.tick import Tick
@@ -158,9 +159,14 @@ def runners() -> Mapping[Isolation, Runner]:
         Isolation.PROCESS: ProcessRunner(
             settings().process_slots,
             [sys.executable, "-m", "shared.child"],
-            {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            _child_environment(),
         ),
     }
+
+
+def _child_environment() -> dict[str, str]:
+    """Return the environment of a child that is to import what this process can."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 @functools.cache
@@ -171,10 +177,22 @@ def restorer() -> "Restorer":
     return Restorer(record(), round(settings().horizon * 1000))
 
 
-def tick(budget: float | None = None, linger: float | None = None) -> "Tick":
+@functools.cache
+def drainers() -> "Drainers | None":
+    """Return what calls further drainers, or None where there is no DRAINERS_URL."""
+    from shared.adapters.call_drainers import open_drainers
+
+    if not settings().drainers_url:
+        return None
+    command = [sys.executable, "-m", "shared.cli.app", "tick", "--drainer"]
+    return open_drainers(settings().drainers_url, command, _child_environment())
+
+
+def tick(budget: float | None = None, linger: float | None = None, *, drainer: bool = False) -> "Tick":
     """Return a tick that works for at most `budget` seconds and lingers for `linger` of them.
 
-    Each is at most what the settings say, and that by default.
+    Each is at most what the settings say, and that by default. A `drainer` was called by a tick: it does not linger
+    and calls no others.
     Raises `ConfigError` when a handler's time limit could never fit into TICK_BUDGET_SECONDS.
     """
     from shared.usecases.tick.tick import MARGIN, Limits, Parts, Tick
@@ -188,10 +206,11 @@ def tick(budget: float | None = None, linger: float | None = None) -> "Tick":
             )
     clock = SystemClock()
     horizon_ms = round(most.horizon * 1000)
-    parts = Parts(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms)
+    parts = Parts(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms, drainers())
     limits = Limits(
         most.tick_budget if budget is None else min(budget, most.tick_budget),
-        most.linger if linger is None else min(linger, most.linger),
+        0 if drainer else most.linger if linger is None else min(linger, most.linger),
+        0 if drainer else most.max_drainers,
     )
     return Tick(parts, limits)
 

@@ -33,6 +33,8 @@ class Settings:
     async_slots: int
     thread_slots: int
     process_slots: int
+    drainers_url: str
+    max_drainers: int
 
 
 def read(env: Mapping[str, str]) -> Settings:
@@ -54,6 +56,8 @@ def read(env: Mapping[str, str]) -> Settings:
         async_slots=int(_number(env, "ASYNC_SLOTS", 100, 1, 10_000)),
         thread_slots=int(_number(env, "THREAD_SLOTS", 16, 1, 1_000)),
         process_slots=int(_number(env, "PROCESS_SLOTS", 2, 1, 64)),
+        drainers_url=env.get("DRAINERS_URL", ""),
+        max_drainers=int(_number(env, "MAX_DRAINERS", 0, 0, 1_000)),
     )
 
 

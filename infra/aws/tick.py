@@ -33,14 +33,15 @@ with contextlib.suppress(MinutehandError):
 aws.started()
 
 
-def handler(_event: Any, context: LambdaContext) -> dict[str, JsonValue]:
+def handler(event: Any, context: LambdaContext) -> dict[str, JsonValue]:
     """Run one tick in what is left of the invocation, log its report and metrics as one line, return the report.
 
     Raises what a tick raises, so that Lambda counts an error. Where a handler is stuck, the process ends, which
     counts as one too: thawed for the next tick it would still be running it.
     """
     budget = max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN)
-    report = composition.run(composition.tick(budget))
+    drainer = isinstance(event, dict) and event.get("drainer") is True
+    report = composition.run(composition.tick(budget, drainer=drainer))
     line = embedded(report.json(), context.function_name, round(time.time() * 1000))
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()

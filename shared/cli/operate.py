@@ -47,12 +47,14 @@ def tick(
         float,
         typer.Option(help="Seconds to wait for jobs that are known to come due, at most LINGER_SECONDS.", min=0),
     ] = 0,
+    *,
+    drainer: Annotated[bool, typer.Option("--drainer", help="Drain only: call no further drainers.")] = False,
 ) -> None:
     """Run one tick against the configured services; the last line printed is its report, one JSON object.
 
     Ctrl-C or SIGTERM starts nothing more, finishes what runs, and hands the rest back.
     """
-    one = composition.tick(budget, linger)
+    one = composition.tick(budget, linger, drainer=drainer)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: one.stop())
     report = composition.run(one)

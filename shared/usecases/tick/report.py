@@ -58,6 +58,8 @@ class Report:
     stuck: int = 0
     """Handlers that passed their time limit and could not be ended."""
     index_errors: int = 0
+    drainers: int = 0
+    """Further drainers that were called."""
     lingered_ms: int = 0
     """Time spent waiting for what was known to come due."""
     budget_ms: int = 0
@@ -87,6 +89,7 @@ class Report:
                     "late_writes",
                     "stuck",
                     "index_errors",
+                    "drainers",
                     "lingered_ms",
                     "budget_ms",
                     "duration_ms",

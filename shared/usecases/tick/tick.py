@@ -19,9 +19,11 @@ from shared.domain.outcome import Outcome, Returned
 from shared.domain.policy import Attempt, Dead, Done, RetryAfter, Unstarted, decide
 from shared.ports import index as ports_index
 from shared.ports.clock import Chance, Clock
+from shared.ports.drainers import Drainers
 from shared.ports.index import PLAIN, Ask, Claimed, Index, Listener, Moves
 from shared.ports.record import Due, Page, Record, Settled, Settlement, Started, Verdict
 from shared.ports.runner import Runner, Work
+from shared.usecases.tick.fan_out import further
 from shared.usecases.tick.lane import Lane
 from shared.usecases.tick.report import Report
 from shared.usecases.tick.restore import ROTATE_EVERY, Restorer
@@ -40,6 +42,8 @@ LEASE_MARGIN_MS = 10_000
 """What a lease lasts beyond the handler's time limit, for settling."""
 MARGIN = 2.0
 """Seconds of the budget that are kept for settling and reporting after the last handler may have ended."""
+FAN_OUT_AFTER = 1.0
+"""Seconds of draining after which the rate is known well enough to say whether others are needed."""
 INDEX_PAUSE = 5.0
 """Seconds to leave an index alone that did not answer."""
 PATIENCE = 10.0
@@ -60,6 +64,7 @@ class Parts:
     runners: Mapping[Isolation, Runner]
     restorer: Restorer
     horizon_ms: int
+    drainers: Drainers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class Limits:
     """For all it does, provided that handlers end within their time limits."""
     linger: float = 0
     """For waiting when nothing is due but something will be; 0: it does not wait."""
+    drainers: int = 0
+    """How many further drainers it may call, once. A drainer calls none: drainers that did would never end."""
 
 
 class Tick:
@@ -94,6 +101,8 @@ class Tick:
         self._next_due_at = math.inf  # when the index said that something comes due
         self._listener: Listener | None = None
         self._kicked = False
+        self._asked_for_drainers = False
+        self._longest = 0.0  # time limit among what was started
         self._lanes = {
             isolation: Lane(runner, parts.clock, self._on_entered, self._on_finished)
             for isolation, runner in parts.runners.items()
@@ -120,6 +129,7 @@ class Tick:
             settling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await settling
+        await self._wait_for_drainers()
         return self._finish()
 
     # ------------------------------------------------------------------ drain
@@ -157,10 +167,14 @@ class Tick:
 
     async def _start_due(self, lanes: Sequence[ports_index.Lane]) -> bool:
         """Claim what is due and start it; tell whether there was any."""
-        ask = Ask(HOLD_MS, enter=self._generation is None and self._limits.linger > 0)
+        ask = Ask(
+            HOLD_MS, enter=self._generation is None and self._limits.linger > 0, count=self._may_call_drainers()
+        )
         step = await self._step(lanes, ask) if self._index_is_up() else None
         if step is not None:
             self._note_step(step)
+            if ask.count:
+                await self._call_drainers(step.due)
         claimed = list(step.claimed) if step is not None else self._due_on_page(lanes)
         if claimed:
             self._fresh = False
@@ -203,6 +217,28 @@ class Tick:
             for isolation, lane in self._lanes.items()
             if any(h.isolation is isolation for h in fitting)
         ]
+
+    # ------------------------------------------------------------------ fan out
+
+    def _may_call_drainers(self) -> bool:
+        """Tell whether to ask if others are needed: once, after a second of draining has shown the rate."""
+        return (
+            self._limits.drainers > self._report.drainers
+            and not self._asked_for_drainers
+            and self._parts.drainers is not None
+            and self._parts.clock.monotonic() - self._began >= FAN_OUT_AFTER
+        )
+
+    async def _call_drainers(self, due: int) -> None:
+        """Call as many drainers as the backlog needs; each call is tried once."""
+        assert self._parts.drainers is not None
+        self._asked_for_drainers = True
+        seconds = self._parts.clock.monotonic() - self._began
+        settled = self._report.completed + self._report.retried + self._report.failed
+        count = further(due, settled, seconds, self._left - self._longest, self._limits.drainers)
+        if count:
+            log.info("%d jobs are due: calling %d further drainers", due, count)
+            self._report.drainers = await asyncio.to_thread(self._parts.drainers.call, count)
 
     # ------------------------------------------------------------------ restore
 
@@ -262,9 +298,8 @@ class Tick:
     async def _start(self, claimed: Sequence[Claimed], *, alone: bool = False) -> None:
         """Lease what was claimed and may start, hand it to its lane, and note what the index is to follow."""
         token = self._parts.chance.token()
-        leases = {
-            name: round(self._parts.handlers[name].timeout * 1000) + LEASE_MARGIN_MS for name in self._fitting()
-        }
+        types = {c.type for c in claimed}  # they fitted the budget when they were claimed, a moment ago
+        leases = {t: round(self._parts.handlers[t].timeout * 1000) + LEASE_MARGIN_MS for t in types}
         asked_at = self._parts.clock.monotonic()
         started = await self._ask(self._start_call, [c.id for c in claimed], token, leases, alone)
         of = {c.id: c for c in claimed}
@@ -274,6 +309,7 @@ class Tick:
             handler = self._parts.handlers[start.type]
             self._claims[start.id] = of[start.id]
             self._lease_until[start.id] = asked_at + leases[start.type] / 1000
+            self._longest = max(self._longest, handler.timeout)
             work.setdefault(handler.isolation, []).append(Work(start, handler))
         self._report.started += len(started.starts)
         for isolation, batch in work.items():
@@ -438,6 +474,10 @@ class Tick:
             self._listener.close()
         for runner in self._parts.runners.values():
             runner.close()
+
+    async def _wait_for_drainers(self) -> None:
+        if self._report.drainers and self._parts.drainers is not None:
+            await asyncio.to_thread(self._parts.drainers.close)
 
     def _finish(self) -> Report:
         self._report.stuck = self._stuck

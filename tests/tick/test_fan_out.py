@@ -1,0 +1,119 @@
+"""A backlog that one drainer cannot finish."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import boto3
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+
+from shared import composition
+from shared.adapters.call_drainers import EVENT, HttpDrainers, LambdaDrainers, open_drainers
+from shared.domain.errors import ConfigError
+from shared.usecases.tick.fan_out import further
+from tests.tick.conftest import Deployment, forget
+
+
+@pytest.mark.parametrize(
+    ("due", "drained", "seconds", "left", "most", "needed"),
+    [
+        (0, 100, 1, 50, 10, 0),
+        (5_000, 100, 1, 50, 10, 0),
+        (5_001, 100, 1, 50, 10, 1),
+        (20_000, 100, 1, 50, 10, 3),
+        (10**7, 100, 1, 50, 10, 10),
+        (1, 0, 1, 50, 10, 10),
+        (10**7, 100, 1, 50, 0, 0),
+    ],
+)
+def test_as_many_as_the_backlog_needs(  # noqa: PLR0913, PLR0917 - the figures of one case
+    due: int, drained: int, seconds: float, left: float, most: int, needed: int
+) -> None:
+    """Further drainers are those that the backlog needs beside this one, up to the limit."""
+    assert further(due, drained, seconds, left, most) == needed
+
+
+@given(st.integers(0, 10**8), st.integers(0, 10**6), st.floats(0.1, 900), st.floats(-10, 900), st.integers(0, 100))
+def test_never_more_than_allowed(due: int, drained: int, seconds: float, left: float, most: int) -> None:
+    """Whatever the figures, between none and the limit are called."""
+    assert 0 <= further(due, drained, seconds, left, most) <= most
+
+
+def test_a_backlog_calls_drainers_that_call_none(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick with more due than it can do starts further ones; together they enter each job once."""
+    monkeypatch.setenv("DRAINERS_URL", "process:")
+    monkeypatch.setenv("MAX_DRAINERS", "2")
+    monkeypatch.setenv("ASYNC_SLOTS", "2")
+    forget()
+    jobs = deployment.insert("slow", 60, '{"seconds": 0.15}')
+    report = deployment.tick(budget=9)
+    assert 1 <= report.drainers <= 2
+    assert deployment.entries() == dict.fromkeys(jobs, 1)
+    assert deployment.statuses() == {"completed": 60}
+    assert report.completed < 60
+
+
+def test_a_drainer_calls_nobody(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick that was called as a drainer never calls another, whatever the backlog, and leaves the rest as due.
+
+    What it claims in its last moment, when the type no longer fits, is not put off (`Tick._start`, the leases).
+    """
+    monkeypatch.setenv("DRAINERS_URL", "process:")
+    monkeypatch.setenv("MAX_DRAINERS", "2")
+    monkeypatch.setenv("ASYNC_SLOTS", "1")
+    forget()
+    deployment.insert("slow", 60, '{"seconds": 0.3}')
+    report = composition.run(composition.tick(8, drainer=True))
+    assert (report.drainers, report.stopped, report.skipped) == (0, "budget", 0)
+
+
+def test_over_http_each_is_posted_once() -> None:
+    """A drainer over HTTP is one POST that says it is a drainer."""
+    seen: list[object] = []
+    arrived = threading.Semaphore(0)
+
+    class Tick(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.append((body, self.headers["Authorization"]))
+            self.send_response(500)
+            self.end_headers()
+            arrived.release()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Tick) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}/tick"
+        assert HttpDrainers(url, lambda audience: f"token for {audience}").call(2) == 2
+        for _ in range(2):
+            assert arrived.acquire(timeout=10)
+        server.shutdown()
+    assert seen == [(EVENT, f"Bearer token for {url}")] * 2
+
+
+def test_a_lambda_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that AWS refuses is logged and counts as none."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.DEFAULT_SESSION = None
+    assert LambdaDrainers("nobody").call(2) == 0
+    server.stop()
+
+
+def test_an_unknown_way_is_a_configuration_error() -> None:
+    """DRAINERS_URL with another scheme is refused by name."""
+    with pytest.raises(ConfigError, match="DRAINERS_URL"):
+        open_drainers("ftp://x", [], {})
