@@ -1,0 +1,153 @@
+"""The ticks of a chaos run: processes that are started, struck, and started again."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from tests.chaos.tick import STEPS, Plan
+
+ROOT = Path(__file__).parents[2]
+OLD = "tests.chaos.handlers"
+NEW = "tests.chaos.handlers,tests.chaos.newer"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a fleet behaves; a short run has less patience than a long one."""
+
+    size: int = 3
+    """Ticks at once."""
+    budget: tuple[float, float] = (8, 20)
+    """Seconds that a tick may work, from … to."""
+    spawn_every: float = 0.5
+    """Seconds between two starts."""
+    struck: float = 0.4
+    """The share of ticks that carry a fault."""
+    frozen_for: float = 18
+    """Seconds from a SIGSTOP to its SIGCONT: longer than a lease."""
+    lease_margin_ms: int | None = None
+    hold_ms: int | None = None
+
+
+@dataclass
+class _Tick:
+    process: "subprocess.Popen[bytes]"
+    frozen_since: float | None = None
+
+
+class Fleet:
+    """Keeps ticks running in `folder`, each with a report on stdout and a log on stderr; `poll` it often."""
+
+    def __init__(self, envs: list[Mapping[str, str]], folder: Path, pace: Pace, rng: random.Random) -> None:
+        """Start ticks in these environments; the first gets most of them."""
+        self.pace = pace
+        self.size = pace.size
+        self.calm = False
+        """Whether ticks run unharmed."""
+        self.skew = 0.0
+        self.done: Counter[str] = Counter()
+        self.log, self.reports_file = folder / "ticks.log", folder / "reports.jsonl"
+        self._envs, self._rng = envs, rng
+        self._ticks: list[_Tick] = []
+        self._next = 0.0
+
+    def poll(self) -> None:
+        """Reap what has ended, thaw what was frozen long enough, start what is missing."""
+        now = time.monotonic()
+        for tick in self._ticks:
+            self._thaw(tick, now)
+        for tick in [t for t in self._ticks if t.process.poll() is not None]:
+            self._ticks.remove(tick)
+            self.done[_how(tick.process.returncode)] += 1
+        alive = sum(t.frozen_since is None for t in self._ticks)
+        if alive < self.size and now >= self._next:
+            self._next = now + self.pace.spawn_every
+            self._spawn()
+
+    def strike(self, number: signal.Signals) -> None:
+        """Send a signal to one of the ticks."""
+        if running := [t for t in self._ticks if t.frozen_since is None and t.process.poll() is None]:
+            self._rng.choice(running).process.send_signal(number)
+            self.done[f"random {number.name}"] += 1
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End every tick and wait for it."""
+        for tick in self._ticks:
+            with suppress(ProcessLookupError):
+                tick.process.send_signal(signal.SIGCONT)
+                tick.process.send_signal(number)
+        for tick in self._ticks:
+            try:
+                tick.process.wait(30)
+            except subprocess.TimeoutExpired:
+                tick.process.kill()
+                tick.process.wait()
+            self.done[_how(tick.process.returncode)] += 1
+        self._ticks = []
+
+    def reports(self) -> list[dict[str, object]]:
+        """Return what the ticks that ended by themselves reported."""
+        found = []
+        for line in self.reports_file.read_text().splitlines() if self.reports_file.exists() else ():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return found
+
+    def _thaw(self, tick: _Tick, now: float) -> None:
+        if tick.frozen_since is None:
+            with suppress(psutil.Error):
+                if psutil.Process(tick.process.pid).status() == psutil.STATUS_STOPPED:
+                    tick.frozen_since = now
+        elif now - tick.frozen_since > self.pace.frozen_for:
+            with suppress(ProcessLookupError):
+                tick.process.send_signal(signal.SIGCONT)
+            tick.frozen_since = None
+            self.done["thawed"] += 1
+
+    def _spawn(self) -> None:
+        others = 0.5 if self.calm else 0.2
+        env = self._rng.choice(self._envs[1:]) if self._rng.random() < others else self._envs[0]
+        modules = NEW if self.calm or self._rng.random() < 0.5 else OLD
+        budget = self._rng.uniform(*self.pace.budget)
+        plan = self._plan()
+        with self.reports_file.open("ab") as out, self.log.open("ab") as err:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.tick", "--budget", f"{budget:.1f}"],
+                cwd=ROOT,
+                env={**os.environ, **env, **plan.environment(), "HANDLERS": modules},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        self._ticks.append(_Tick(process))
+        if plan.step:
+            self.done[f"planned {signal.Signals(plan.signal).name} {plan.step}"] += 1
+
+    def _plan(self) -> Plan:
+        base = Plan(
+            lease_margin_ms=self.pace.lease_margin_ms, hold_ms=self.pace.hold_ms, skew=0 if self.calm else self.skew
+        )
+        if self.calm or self._rng.random() > self.pace.struck:
+            return base
+        return replace(
+            base,
+            step=self._rng.choice(STEPS),
+            nth=self._rng.choice((1, 1, 2, 3, 5, 8, 20)),
+            signal=self._rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)),
+            skew=self._rng.choice((0, 0, 0, 3600, -3600)),
+        )
+
+
+def _how(code: int) -> str:
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"

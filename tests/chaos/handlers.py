@@ -1,0 +1,158 @@
+"""What the chaos run has done: handlers that behave, and handlers that misbehave in every way we know.
+
+Each appends its entry to the ledger in one write: id, attempt, the machine's real time.
+"""
+
+import asyncio
+import os
+import resource
+import signal
+import threading
+import time
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.handlers import Context, GiveUp, Retry, handler
+
+SECRET = "payload-secret-5f1e"
+"""Stands in payloads and errors, and must stand in no line of a log."""
+
+
+class Ask(BaseModel):
+    """What these handlers take."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    n: int = 0
+    note: str = ""
+
+
+class Odd(BaseException):
+    """What `except Exception` does not catch."""
+
+
+def enter(ctx: Context) -> None:
+    """Append this entry to the ledger."""
+    line = f"{ctx.job_id} {ctx.attempt} {time.clock_gettime(time.CLOCK_REALTIME):.6f} {os.getpid()}\n"
+    with open(os.environ["LEDGER"], "ab", buffering=0) as ledger:  # noqa: PTH123 - one O_APPEND write
+        ledger.write(line.encode())
+
+
+@handler("quick", payload=Ask, timeout=2)
+async def quick(payload: Ask, ctx: Context) -> dict[str, int]:
+    """Return at once."""
+    enter(ctx)
+    return {"n": payload.n}
+
+
+@handler("slow", payload=Ask, timeout=3)
+async def slow(_payload: Ask, ctx: Context) -> None:
+    """Wait for a moment."""
+    enter(ctx)
+    await asyncio.sleep(0.3)
+
+
+@handler("thread", payload=Ask, timeout=2)
+def in_thread(_payload: Ask, ctx: Context) -> None:
+    """Block a thread for a moment."""
+    enter(ctx)
+    time.sleep(0.02)
+
+
+@handler("process", payload=Ask, timeout=4, isolation="process")
+def in_process(_payload: Ask, ctx: Context) -> dict[str, int]:
+    """Run in a child."""
+    enter(ctx)
+    return {"pid": os.getpid()}
+
+
+@handler("flaky", payload=Ask, timeout=2)
+async def flaky(_payload: Ask, ctx: Context) -> None:
+    """Fail at the first attempt."""
+    enter(ctx)
+    if ctx.attempt == 1:
+        raise RuntimeError(f"{SECRET}: the first attempt fails")
+
+
+@handler("later", payload=Ask, timeout=2)
+async def later(_payload: Ask, ctx: Context) -> None:
+    """Ask to be called again at once, once."""
+    enter(ctx)
+    if ctx.attempt == 1:
+        raise Retry(after=0, reason="not yet")
+
+
+@handler("hopeless", payload=Ask, timeout=2)
+async def hopeless(_payload: Ask, ctx: Context) -> None:
+    """Give up."""
+    enter(ctx)
+    raise GiveUp("no use")
+
+
+@handler("hang", payload=Ask, timeout=0.5)
+async def hang(_payload: Ask, ctx: Context) -> None:
+    """Wait past the time limit."""
+    enter(ctx)
+    await asyncio.sleep(60)
+
+
+@handler("stuck", payload=Ask, timeout=0.5)
+def stuck(_payload: Ask, ctx: Context) -> None:
+    """Block a thread past the time limit: its process has to retire."""
+    enter(ctx)
+    threading.Event().wait(5)
+
+
+@handler("exits", payload=Ask, timeout=4, isolation="process")
+def exits(_payload: Ask, ctx: Context) -> None:
+    """End its process."""
+    enter(ctx)
+    os._exit(7)
+
+
+@handler("memory", payload=Ask, timeout=4, isolation="process")
+def memory(_payload: Ask, ctx: Context) -> int:
+    """Take all the memory that there is."""
+    enter(ctx)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**31, hard))
+    try:
+        return sum(len(part) for part in [bytes(2**30), bytes(2**30), bytes(2**30)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@handler("base", payload=Ask, timeout=2)
+async def base(payload: Ask, ctx: Context) -> None:
+    """Raise what ends programs."""
+    enter(ctx)
+    raise (Odd("odd"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError())[payload.n % 4]
+
+
+@handler("nojson", payload=Ask, timeout=2)
+async def nojson(payload: Ask, ctx: Context) -> Any:
+    """Return what is not JSON."""
+    enter(ctx)
+    return (object(), float("nan"), {1: {2}}, "\0")[payload.n % 4]
+
+
+@handler("big", payload=Ask, timeout=2)
+async def big(_payload: Ask, ctx: Context) -> str:
+    """Return 10 MB."""
+    enter(ctx)
+    return "x" * 10_000_000
+
+
+@handler("secretive", payload=Ask, timeout=2)
+async def secretive(payload: Ask, ctx: Context) -> None:
+    """Raise with all that it knows, on several lines."""
+    enter(ctx)
+    raise RuntimeError(f"{payload.note}\nERROR minutehand: {SECRET}")
+
+
+@handler("poison", payload=Ask, timeout=2)
+async def poison(_payload: Ask, ctx: Context) -> None:
+    """Kill the function that runs it."""
+    enter(ctx)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,10 @@
+"""A handler that only the newer version of the code has."""
+
+from shared.handlers import Context, handler
+from tests.chaos.handlers import Ask, enter
+
+
+@handler("newer", payload=Ask, timeout=2)
+async def newer(_payload: Ask, ctx: Context) -> None:
+    """Return at once."""
+    enter(ctx)

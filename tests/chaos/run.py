@@ -1,0 +1,200 @@
+"""A chaos run: load, ticks and faults together, then peace, then the verdict."""
+
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos import faults
+from tests.chaos.fleet import Pace
+from tests.chaos.handlers import SECRET
+from tests.chaos.load import Api, Asked, Load
+from tests.chaos.verdict import FIGURES, Figure, judge
+from tests.chaos.world import KEY, World
+
+SHORT = Pace(budget=(7, 9), frozen_for=5, lease_margin_ms=1500, hold_ms=1500, struck=0.3)
+LONG = Pace()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `make chaos` was asked."""
+
+    seed: int
+    jobs: int = 50_000
+    duration: float = 420
+    """Seconds of faults; every fault comes at least once."""
+    patience: float = 480
+    """Seconds after the last fault in which everything must have ended."""
+    scale: float = 1
+    pace: Pace = LONG
+    folder: Path | None = None
+
+
+@dataclass
+class Result:
+    """What a run has shown."""
+
+    options: Options
+    figures: dict[str, int] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
+    ticks: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0
+
+    @property
+    def forbidden(self) -> dict[str, int]:
+        """Return the figures that must be 0 and are not."""
+        return {f.name: n for f in LINES if f.forbidden and (n := self.figures[f.name])}
+
+
+EXTRA = (
+    Figure("second", "jobs of the second installation on the same Redis", "", forbidden=False),
+    Figure("second_wrong", "forbidden figures of the second installation, together", ""),
+    Figure("strangers", "entries of jobs that nobody created", ""),
+    Figure("secrets", "secrets, keys or payloads in our log lines", ""),
+    Figure("late_writes", "late writes refused", "", forbidden=False),
+    Figure("restored", "jobs put back into the index", "", forbidden=False),
+    Figure("confirmed_cancels", "cancels confirmed", "", forbidden=False),
+    Figure("refused_cancels", "cancels that came too late", "", forbidden=False),
+    Figure("by_api", "created through the API", "", forbidden=False),
+    Figure("asked_again", "requests that the client had to repeat", "", forbidden=False),
+    Figure("swallowed", "answers thrown away between services", "", forbidden=False),
+)
+LINES = (*FIGURES, *EXTRA)
+
+
+def run(options: Options, say: "faults.Say" = lambda _line: None) -> Result:
+    """Do all of it and return what it has shown."""
+    began = time.monotonic()
+    result = Result(options)
+    with tempfile.TemporaryDirectory(prefix="minutehand-chaos-") as temporary:
+        folder = options.folder or Path(temporary)
+        with World(folder, options.pace, random.Random(f"{options.seed} fleet"), options.scale) as world:
+            say(f"the world stands after {time.monotonic() - began:.0f} s")
+            _live(world, options, result, say)
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _live(world: World, options: Options, result: Result, say: "faults.Say") -> None:
+    api = Api(world.api_url, KEY)
+    first = Load(
+        options.jobs, options.duration * 0.8, random.Random(f"{options.seed} load"), world.stack.database_url, api
+    )
+    few = random.Random(f"{options.seed} second")
+    second = Load(options.jobs // 50, options.duration * 0.8, few, world.second_url, None)
+    loads = [first, second]
+    for load in loads:
+        load.start()
+    _inflict(world, options, result, say)
+    world.heal()
+    _settle_down(world, options, loads, say)
+    world.fleet.stop()
+    world.fleet.stop()
+    result.ticks = world.fleet.done
+    result.figures = _figures(world, first, second, api)
+    api.close()
+
+
+def _inflict(world: World, options: Options, result: Result, say: "faults.Say") -> None:
+    """Inflict every fault in random order, and again, until the time is up."""
+    rng = random.Random(f"{options.seed} faults")
+    until = time.monotonic() + options.duration
+    while True:
+        deck = list(faults.ALL)
+        rng.shuffle(deck)
+        for kind in deck:
+            if time.monotonic() > until and result.faults.keys() >= {k.__name__ for k in faults.ALL}:
+                return
+            say(f"{(kind.__doc__ or '').splitlines()[0]}")
+            kind().inflict(world)
+            result.faults[kind.__name__] += 1
+            world.wait(rng.uniform(0.5, 3))
+
+
+def _settle_down(world: World, options: Options, loads: list[Load], say: "faults.Say") -> None:
+    """Let ticks work in peace until nothing is open, or patience ends."""
+    until = time.monotonic() + options.patience
+    while time.monotonic() < until:
+        world.wait_exactly(0.5)
+        for load in loads:
+            if load.failed:
+                raise load.failed
+        if any(load.is_alive() for load in loads):
+            continue
+        left = [world.count_open(url) for url in (world.stack.database_url, world.second_url)]
+        if not any(left):
+            return
+        say(f"{left[0]:,} and {left[1]:,} jobs are open")
+
+
+def _figures(world: World, first: Load, second: Load, api: Api) -> dict[str, int]:
+    figures = judge(world.stack.database_url, first.asked, world.ledger)
+    other = judge(world.second_url, second.asked, world.ledger)
+    reports = world.fleet.reports()
+    proxies = (world.record_proxy, world.database_proxy, world.index_proxy, world.api_proxy)
+    asked: Asked = first.asked
+    return figures | {
+        "second": other["accepted"],
+        "second_wrong": sum(other[f.name] for f in FIGURES if f.forbidden),
+        "strangers": len(world.ledger.read_text().splitlines()) - figures["entries"] - other["entries"],
+        "secrets": len(secrets_in(world)),
+        "late_writes": _total(reports, "late_writes"),
+        "restored": _total(reports, "restored"),
+        "confirmed_cancels": len(asked.cancelled),
+        "refused_cancels": asked.refused_cancels,
+        "by_api": asked.by_api,
+        "asked_again": api.retried,
+        "swallowed": sum(proxy.swallowed for proxy in proxies),
+    }
+
+
+def secrets_in(world: World) -> list[str]:
+    """Return the lines of our logs in which a key, a password or something of a payload stands."""
+    known = world.stack.secrets
+    hidden = [SECRET, KEY, known.secret_key, known.jwt, known.valkey, known.postgres, known.authenticator]
+    lines = [
+        line
+        for path in (world.fleet.log, world.fleet.reports_file, world.gateway.log)
+        for line in path.read_text(errors="replace").splitlines()
+    ]
+    return [line for line in lines if any(secret in line for secret in hidden)]
+
+
+def _total(reports: list[dict[str, object]], name: str) -> int:
+    return sum(int(str(report.get(name, 0))) for report in reports)
+
+
+def table(result: Result) -> str:
+    """Return the figures as a table."""
+    options = result.options
+    rows = [
+        f"seed {options.seed}, {options.jobs:,} jobs, {sum(result.faults.values())} faults of {len(result.faults)} "
+        f"kinds, {sum(result.ticks.values())} ticks' fates, {result.seconds:.0f} s",
+        "",
+        *(_row(line.words, result.figures[line.name], "must be 0" if line.forbidden else "") for line in LINES),
+        "",
+        *(_row(name, count, "") for name, count in sorted(result.ticks.items())),
+    ]
+    return "\n".join(rows)
+
+
+def _row(words: str, count: int, note: str) -> str:
+    wrong = " ✗" if note and count else ""
+    return f"  {words:<60} {count:>9,}  {note}{wrong}".rstrip()
+
+
+def as_json(result: Result) -> Mapping[str, object]:
+    """Return everything that a run has shown."""
+    return {
+        "seed": result.options.seed,
+        "jobs": result.options.jobs,
+        "seconds": round(result.seconds, 1),
+        "figures": result.figures,
+        "faults": result.faults,
+        "ticks": result.ticks,
+        "forbidden": result.forbidden,
+    }

@@ -1,0 +1,184 @@
+"""Where a chaos run takes place: a live stack with a proxy in front of each service, and a second installation."""
+
+import random
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+import redis
+
+from infra.local.dev import MAIN
+from infra.local.edge_server import EdgeServer
+from infra.local.function_server import Functions, FunctionServer
+from infra.local.postgrest import Postgrest
+from infra.local.routes import FILE
+from infra.local.stack import Stack
+from infra.local.valkey import Valkey
+from tests.chaos.fleet import NEW, Fleet, Pace
+from tests.chaos.proxy import Proxy
+
+KEY = "chaos-api-key-81c3"
+
+
+class World:
+    """Everything that runs; a context manager."""
+
+    def __init__(self, folder: Path, pace: Pace, rng: random.Random, scale: float) -> None:
+        """`scale`: by what the lengths of faults are multiplied; 1 is a long run."""
+        self.folder, self.rng, self.scale = folder, rng, scale
+        self.on_wait: Callable[[], None] = lambda: None
+        self._open = ExitStack()
+        self.stack = Stack(folder / "stack")
+        self.valkey = self.stack.valkey
+        self.ledger = folder / "ledger"
+        self.ledger.touch()
+        self._pace = pace
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            self._enter(opening)
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def _enter(self, opening: ExitStack) -> None:
+        stack, log = self.stack, self.stack.folder.log
+        self.database_proxy = opening.enter_context(Proxy(stack.postgres.port))
+        direct = stack.postgrest.database_url
+        stack.postgrest.database_url = direct.replace(f":{stack.postgres.port}/", f":{self.database_proxy.port}/")
+        opening.enter_context(stack)
+        self.record_proxy = opening.enter_context(Proxy(stack.edge.port))
+        self.index_proxy = opening.enter_context(Proxy(stack.valkey.port))
+        self.spare = opening.enter_context(
+            Valkey(self.folder / "spare", password=stack.secrets.valkey, log=log("spare"))
+        )
+        second = self._second_installation(opening, direct)
+        common = {
+            "SUPABASE_KEY": stack.secrets.secret_key,
+            "REDIS_URL": stack.valkey.url.replace(f":{stack.valkey.port}/", f":{self.index_proxy.port}/"),
+            "LEDGER": str(self.ledger),
+            "MAIL_URL": stack.env["MAIL_URL"],
+            "STORAGE_PREFIXES": stack.env["STORAGE_PREFIXES"],
+            "TICK_BUDGET_SECONDS": "200",
+            "MINUTEHAND_API_KEYS": KEY,
+            "HANDLERS": NEW,
+        }
+        first = {**common, "SUPABASE_URL": f"http://127.0.0.1:{self.record_proxy.port}"}
+        self.gateway = opening.enter_context(
+            FunctionServer("the gateway", Functions(str(MAIN), routes=str(FILE)), env=first, log=log("gateway"))
+        )
+        self.api_proxy = opening.enter_context(Proxy(self.gateway.port))
+        self.api_url = f"http://127.0.0.1:{self.api_proxy.port}"
+        self.fleet = Fleet([first, {**common, "SUPABASE_URL": second}], self.folder, self._pace, self.rng)
+        opening.callback(self.fleet.stop)
+
+    def _second_installation(self, opening: ExitStack, direct: str) -> str:
+        """Make a second record, which shares the Redis; return its SUPABASE_URL."""
+        stack, log = self.stack, self.stack.folder.log
+        stack.postgrest.stop()
+        with psycopg.connect(stack.postgres.url(database="template1"), autocommit=True) as sql:
+            sql.execute("create database second template postgres owner postgres")
+        stack.postgrest.start()
+        with psycopg.connect(self.second_url, autocommit=True) as sql:
+            sql.execute("update minutehand.installation set id = 'second'")
+        rest = Postgrest(
+            direct.replace("/postgres", "/second"), jwt_secret=stack.secrets.jwt, log=log("rest2"), pool=5
+        )
+        edge = EdgeServer(
+            upstream_port=rest.port,
+            secret_key=stack.secrets.secret_key,
+            publishable_key=stack.secrets.publishable_key,
+            jwt_secret=stack.secrets.jwt,
+            log=log("edge2"),
+        )
+        opening.enter_context(rest)
+        opening.enter_context(edge)
+        return edge.url
+
+    @property
+    def second_url(self) -> str:
+        """DATABASE_URL of the second installation."""
+        return self.stack.postgres.url("postgres", self.stack.secrets.postgres, database="second")
+
+    def sql(self, statement: str, *, superuser: bool = False) -> list[tuple[Any, ...]]:
+        """Run a statement on the first record, past every proxy."""
+        url = self.stack.superuser_url if superuser else self.stack.database_url
+        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+    def count_open(self, url: str) -> int:
+        """Return how many jobs of the record at `url` have not ended."""
+        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+            row = connection.execute("select count(*) from minutehand.open").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def redis(self) -> "redis.Redis":
+        """Return a client of the current Valkey, past the proxy."""
+        return redis.Redis(port=self.valkey.port, password=self.stack.secrets.valkey)
+
+    def configure_redis(self, values: Mapping[str, str]) -> None:
+        """Change the current Valkey's settings."""
+        with self.redis() as client:
+            for name, value in values.items():
+                client.config_set(name, value)
+
+    def wait(self, seconds: float) -> None:
+        """Let the world go on for so long, times the scale."""
+        self.wait_exactly(seconds * self.scale)
+
+    def wait_exactly(self, seconds: float) -> None:
+        """Let the world go on for so long."""
+        until = time.monotonic() + seconds
+        while True:
+            self.on_wait()
+            self.fleet.poll()
+            if time.monotonic() >= until:
+                return
+            time.sleep(0.03)
+
+    def fail_over(self) -> None:
+        """Have the other Valkey, empty, take the place of this one, which turns read-only."""
+        old, new = self.valkey, self.spare
+        with redis.Redis(port=new.port, password=self.stack.secrets.valkey) as client:
+            client.flushall()
+        with self.redis() as client:
+            client.config_set("masterauth", self.stack.secrets.valkey)
+            client.replicaof("127.0.0.1", new.port)
+        self.index_proxy.switch(new.port)
+        self.valkey, self.spare = new, old
+
+    def end_fail_over(self) -> None:
+        """Let the old Valkey be one of its own again, empty."""
+        with redis.Redis(port=self.spare.port, password=self.stack.secrets.valkey) as client:
+            client.replicaof("NO", "ONE")
+            client.flushall()
+
+    def copy_index(self) -> Path:
+        """Return a copy of what Valkey has on disk just now."""
+        target = self.folder / "snapshot"
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(self.valkey.folder, target)
+        return target
+
+    def restart_index(self, data: Path | None = None, *, empty: bool = False) -> None:
+        """Kill Valkey and start it again: with what it had, with `data`, or empty."""
+        self.valkey.kill()
+        if empty or data is not None:
+            shutil.rmtree(self.valkey.folder)
+        if data is not None:
+            shutil.copytree(data, self.valkey.folder)
+        self.valkey.start()
+
+    def heal(self) -> None:
+        """End whatever is still broken."""
+        for proxy in (self.record_proxy, self.database_proxy, self.index_proxy, self.api_proxy):
+            proxy.heal()
+        self.fleet.skew, self.fleet.size, self.fleet.calm = 0, self._pace.size, True
