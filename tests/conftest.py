@@ -9,6 +9,9 @@ import redis
 from psycopg import sql
 
 from infra.local.stack import Stack
+from tests.certificate import certificate
+
+__all__ = ["certificate"]
 
 KEPT_TABLES = ("settings", "installation")
 """Tables of the schema `minutehand` that hold no jobs: emptying them would undo a migration."""

@@ -6,9 +6,9 @@ _SETUP = frozenset({"42501", "42883", "42P01", "PGRST106", "PGRST202", "PGRST203
 """No EXECUTE, missing function, missing table; PostgREST's: no such schema, function, ambiguous one, bad JWT."""
 _REFUSED = ("22", "23")
 """SQLSTATE classes of values: data exception, constraint violation."""
-_UNAVAILABLE = ("08", "25", "40", "53", "57", "58", "XX", "55P03", "5", "PGRST0")
+_UNAVAILABLE = ("08", "25", "40", "53", "57", "58", "XX", "55P03", "5", "429", "PGRST0")
 """What passes: SQLSTATE classes of connection, read-only, rollback, resources, timeouts, system and internal
-errors, and locks; HTTP 5xx of what stands before PostgREST; PostgREST's own connection errors."""
+errors, and locks; HTTP 5xx and 429 of what stands before PostgREST; PostgREST's own connection errors."""
 
 
 def error_of(name: str, code: str, message: str, *, check: str) -> MinutehandError:

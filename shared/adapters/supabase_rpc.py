@@ -84,6 +84,7 @@ def connect(url: str, key: str) -> SupabaseRpc:
 
 def _sorted(name: str, error: APIError) -> MinutehandError:
     code, message = str(error.code or ""), error.message or ""
-    if code in ("401", "403"):
+    # Supabase's own gateway refuses a key without a code.
+    if code in ("401", "403") or (not code and "API key" in message):
         return RecordSetupError(f"Supabase refused the key ({code}: {message}): check SUPABASE_KEY.")
     return error_of(name, code, message, check="SUPABASE_KEY")

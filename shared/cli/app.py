@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from shared.cli import jobs
+from shared.cli.doctor import doctor
 from shared.cli.operate import dev, migrate, sync, tick
 from shared.domain.errors import MinutehandError
 
@@ -29,6 +30,7 @@ app.command()(dev)
 app.command()(tick)
 app.command()(sync)
 app.command()(migrate)
+app.command()(doctor)
 app.add_typer(jobs.app, name="jobs")
 
 

@@ -10,7 +10,7 @@ from shared.adapters import mail_smtp
 from shared.adapters.mail import open_mailer
 from shared.domain.handler import GiveUp
 from shared.ports.mail import Mailer
-from tests.handlers.conftest import Certificate
+from tests.certificate import Certificate
 from tests.handlers.smtp_server import PASSWORD, USER, serve
 from tests.handlers.test_mail import note
 

@@ -1,5 +1,9 @@
 """The index on each kind of server that may keep it."""
 
+import asyncio
+import contextlib
+import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -9,6 +13,7 @@ import redis
 
 from infra.local.valkey import Valkey
 from shared.adapters.redis_index import RedisIndex, Server
+from tests.certificate import Certificate
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +35,67 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
         yield server
 
 
-@pytest.fixture(params=["tcp", "unix", "cluster", "named cluster"])
+class TlsProxy:
+    """Speaks TLS to clients and passes what they say to a server that does not: as Upstash is reached."""
+
+    def __init__(self, server_port: int, context: ssl.SSLContext) -> None:
+        self._upstream, self._context = server_port, context
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        listening = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
+        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Stop serving and cut what is open."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
+        try:
+            await asyncio.gather(_copy(reader, up_writer), _copy(up_reader, writer))
+        finally:
+            for one in (writer, up_writer):
+                one.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@pytest.fixture(scope="session")
+def tls(node: Valkey, certificate: Certificate) -> Iterator[TlsProxy]:
+    """Yield a TLS front of the `node` server."""
+    proxy = TlsProxy(node.port, certificate.server)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(params=["tcp", "unix", "tls", "cluster", "named cluster"])
 def url(request: pytest.FixtureRequest) -> str:
     """Return the URL of an empty server."""
     server: Valkey = request.getfixturevalue("cluster" if "cluster" in request.param else "node")
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
+    if request.param == "tls":
+        port = request.getfixturevalue("tls").port
+        cafile = request.getfixturevalue("certificate").cafile
+        return f"rediss://:{server.password}@127.0.0.1:{port}/0?ssl_ca_certs={quote(str(cafile))}"
     if request.param == "unix":
         return f"unix://:{server.password}@{quote(str(socket_of(server)))}"
     return server.url + ("?cluster=true" if request.param == "named cluster" else "")

@@ -10,6 +10,7 @@ from infra.local.valkey import Valkey
 from shared.adapters.redis_index import RedisIndex, Server
 from shared.domain.errors import IndexUnavailableError
 from shared.ports.index import Moves
+from tests.index.conftest import TlsProxy
 from tests.index.test_contract import HERE, add, claim, due, ns
 
 
@@ -68,3 +69,11 @@ def test_a_wrong_password_is_unavailable(node: Valkey) -> None:
 def _with_wrong(url: str) -> str:
     scheme, _, rest = url.partition("://")
     return f"{scheme}://:wrong@{rest.rpartition('@')[2]}"
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tls: TlsProxy, node: Valkey) -> None:
+    """With TLS the server's certificate is checked: an unknown one is an index that does not answer."""
+    index = RedisIndex(Server(f"rediss://:{node.password}@127.0.0.1:{tls.port}/0"))
+    with pytest.raises(IndexUnavailableError):
+        claim(index)
+    index.close()

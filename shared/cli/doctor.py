@@ -1,0 +1,182 @@
+"""`minutehand doctor`: connects to each configured service and says in plain words what is wrong."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+from redis.exceptions import AuthenticationError, RedisError
+
+from shared import composition
+from shared.adapters.redis_index import Server
+from shared.domain.errors import ConfigError, MinutehandError, RecordSetupError, RecordUnavailableError
+
+SKEW = 2.0
+"""Seconds that two clocks may differ before it is worth a word: skew costs lateness, never correctness."""
+NOBODY = "00000000-0000-0000-0000-000000000000"
+HARMLESS: Mapping[str, Mapping[str, Any]] = {
+    "minutehand_create_v1": {"jobs": []},
+    "minutehand_get_v1": {"id": NOBODY},
+    "minutehand_list_v1": {"max_rows": 0},
+    "minutehand_cancel_v1": {"id": NOBODY},
+    "minutehand_page_v1": {"types": [], "horizon_ms": 0, "max_rows": 0},
+    "minutehand_start_v1": {"ids": [], "token": NOBODY, "lease_ms": {}},
+    "minutehand_settle_v1": {"outcomes": []},
+}
+"""A call of each function that changes nothing: it shows that the function is there and may be called."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `ok` when nothing is wrong with it."""
+
+    about: str
+    ok: bool
+    said: str
+
+
+def doctor(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False
+) -> None:
+    """Check the configuration against the real services; exit with status 1 when something is wrong."""
+    sick = False
+    for finding in examine():
+        sick |= not finding.ok
+        if as_json:
+            typer.echo(json.dumps(asdict(finding)))
+        else:
+            colour = typer.colors.GREEN if finding.ok else typer.colors.RED
+            typer.secho(f"{'✓' if finding.ok else '✗'} {finding.about}: {finding.said}", fg=colour)
+    raise typer.Exit(int(sick))
+
+
+def examine() -> Iterator[Finding]:
+    """Look at each setting and service in turn; what depends on a broken one is left out."""
+    yield from _looked_at("settings", lambda: composition.settings() and "they can be read")
+    try:
+        composition.settings()
+    except ConfigError:
+        return
+    yield from _api_keys()
+    yield from _looked_at("handlers", _handlers)
+    yield from _looked_at(
+        "mail", lambda: composition.mailer() and _set("MAIL_URL", composition.settings().mail_url)
+    )
+    yield from _looked_at(
+        "objects",
+        lambda: composition.objects() and _set("STORAGE_PREFIXES", *composition.settings().storage_prefixes),
+    )
+    yield from _record()
+    yield from _index()
+
+
+def _looked_at(about: str, look: Callable[[], object]) -> Iterator[Finding]:
+    """Yield what `look` says, or the error that it raises."""
+    try:
+        yield Finding(about, ok=True, said=str(look()))
+    except (MinutehandError, ValueError) as e:
+        yield Finding(about, ok=False, said=str(e))
+
+
+def _set(name: str, *values: str) -> str:
+    return "can be used" if any(values) else f"not set up ({name}): jobs that need it will fail and say so"
+
+
+def _api_keys() -> Iterator[Finding]:
+    count = len(composition.settings().api_key_hashes)
+    said = f"{count} may call" if count else "MINUTEHAND_API_KEYS is not set: every call of the API is refused"
+    yield Finding("API keys", ok=count > 0, said=said)
+
+
+def _handlers() -> str:
+    composition.tick(0)
+    return ", ".join(sorted(composition.handlers()))
+
+
+def _record() -> Iterator[Finding]:
+    url = composition.settings().supabase_url
+    try:
+        answer = composition.record().health()
+    except RecordSetupError as e:
+        yield Finding("record", ok=False, said=_setup_fault(e))
+        return
+    except (RecordUnavailableError, ConfigError) as e:
+        yield Finding("record", ok=False, said=str(e))
+        return
+    yield Finding("record", ok=True, said=f"answers; installation {answer['installation']}")
+    if composition.settings().store == "rest" and _in_clear(url, "https"):
+        yield Finding("record", ok=False, said="SUPABASE_URL has no TLS: the key is sent in clear; use https://")
+    yield from _functions()
+    yield from _clock("record", datetime.fromisoformat(str(answer["now"])).timestamp())
+
+
+def _setup_fault(error: RecordSetupError) -> str:
+    """Tell a key that may not call from functions that are not there."""
+    key = composition.settings().supabase_key
+    said = str(error)
+    if "42501" in said:
+        kind = "a publishable key" if key.startswith("sb_publishable_") else "an anon or user key"
+        return f"SUPABASE_KEY is {kind}, which may do nothing here: use the secret key (sb_secret_…)"
+    if "PGRST202" in said or "42883" in said:
+        return "the migrations are missing: run `minutehand migrate --database-url …`"
+    return f"SUPABASE_KEY is refused: {said}"
+
+
+def _functions() -> Iterator[Finding]:
+    missing = []
+    for name, params in HARMLESS.items():
+        try:
+            composition.rpc()(name, dict(params))
+        except RecordSetupError:
+            missing.append(name)
+        except MinutehandError as e:
+            yield Finding("migrations", ok=False, said=str(e))
+            return
+    said = f"behind: {', '.join(missing)} cannot be called; run `minutehand migrate`" if missing else "up to date"
+    yield Finding("migrations", ok=not missing, said=said)
+
+
+def _index() -> Iterator[Finding]:
+    url = composition.settings().redis_url
+    if not url:
+        yield Finding(
+            "index", ok=True, said="REDIS_URL is not set: the record is drained directly, which is slower"
+        )
+        return
+    try:
+        client: Any = Server(url).client()
+        info = client.info()
+        now = client.time()
+        client.close()
+    except AuthenticationError:
+        yield Finding("index", ok=False, said="Redis refuses the password in REDIS_URL")
+        return
+    except (RedisError, OSError, ValueError) as e:
+        yield Finding("index", ok=False, said=f"Redis does not answer: {type(e).__name__}")
+        return
+    yield Finding("index", ok=True, said=f"answers; Redis {info.get('redis_version', 'of unknown version')}")
+    if _in_clear(url, "rediss", "unix"):
+        yield Finding("index", ok=False, said="REDIS_URL has no TLS: the password is sent in clear; use rediss://")
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction" and int(info.get("maxmemory", 0)) > 0:
+        said = (
+            f"maxmemory-policy is {policy}: keys may be dropped. Nothing is lost, but jobs run late; use noeviction"
+        )
+        yield Finding("index", ok=False, said=said)
+    yield from _clock("index", now[0] + now[1] / 1e6)
+
+
+def _in_clear(url: str, *safe: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme not in safe and parts.hostname not in LOOPBACK
+
+
+def _clock(about: str, there: float) -> Iterator[Finding]:
+    skew = there - datetime.now(UTC).timestamp()
+    if abs(skew) > SKEW:
+        said = f"its clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+        yield Finding(f"{about}'s clock", ok=False, said=f"{said}: jobs may run late")

@@ -1,0 +1,134 @@
+"""What `minutehand doctor` finds, each by breaking it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from infra.local.service import free_port
+from infra.local.stack import Stack
+from infra.local.valkey import Valkey
+
+ROOT = Path(__file__).parents[2]
+
+
+def doctor(env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run the command with these settings alone."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-m", "shared.cli.app", "doctor"],
+        cwd=ROOT,
+        env={**kept, "PYTHONUTF8": "1", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def healthy(clean: Stack) -> dict[str, str]:
+    """Return settings with nothing wrong."""
+    return {**clean.env, "MINUTEHAND_API_KEYS": "k"}
+
+
+@pytest.fixture
+def evicting(tmp_path: Path) -> Iterator[Valkey]:
+    """Yield a server that drops keys when it is full."""
+    options = {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}
+    with Valkey(tmp_path / "valkey", password="secret", options=options) as server:
+        yield server
+
+
+def test_a_healthy_deployment_passes(healthy: Mapping[str, str]) -> None:
+    """With nothing wrong every line has a tick mark and the status is 0."""
+    answer = doctor(healthy)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "✗" not in answer.stdout
+    assert "migrations: up to date" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"SUPABASE_KEY": "sb_secret_wrong"}, "SUPABASE_KEY is refused"),
+        ({"SUPABASE_KEY": ""}, "SUPABASE_KEY is not set"),
+        ({"SUPABASE_URL": "http://127.0.0.1:9"}, "does not answer"),
+        ({"REDIS_URL": "redis://127.0.0.1:9"}, "Redis does not answer"),
+        ({"MINUTEHAND_API_KEYS": ""}, "every call of the API is refused"),
+        ({"HANDLERS": "no_such_module"}, "no_such_module"),
+        ({"TICK_BUDGET_SECONDS": "3"}, "TICK_BUDGET_SECONDS"),
+        ({"TICK_BUDGET_SECONDS": "soon"}, "must be a number"),
+        ({"MAIL_URL": "pigeon://x"}, "MAIL_URL"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value.items()))[0],
+)
+def test_a_fault_is_told_in_words(healthy: Mapping[str, str], change: Mapping[str, str], told: str) -> None:
+    """Each fault is a line that names it, the status is 1, and there is no stack trace."""
+    answer = doctor({**healthy, **change})
+    assert answer.returncode == 1
+    assert told in answer.stdout, answer.stdout
+    assert "Traceback" not in answer.stdout + answer.stderr
+
+
+def test_a_publishable_key_is_known_for_what_it_is(clean: Stack, healthy: Mapping[str, str]) -> None:
+    """The public key in place of the secret one is named."""
+    answer = doctor({**healthy, "SUPABASE_KEY": clean.secrets.publishable_key})
+    assert answer.returncode == 1
+    assert "SUPABASE_KEY is a publishable key" in answer.stdout
+
+
+def test_a_wrong_password_of_redis_is_told(clean: Stack, healthy: Mapping[str, str]) -> None:
+    """A refused password is told apart from a server that is away, and is not printed."""
+    answer = doctor({**healthy, "REDIS_URL": f"redis://:hunter2@127.0.0.1:{clean.valkey.port}"})
+    assert answer.returncode == 1
+    assert "refuses the password" in answer.stdout
+    assert "hunter2" not in answer.stdout + answer.stderr
+
+
+def test_eviction_is_told(evicting: Valkey, healthy: Mapping[str, str]) -> None:
+    """A policy that drops keys is named, with what it costs."""
+    answer = doctor({**healthy, "REDIS_URL": evicting.url})
+    assert answer.returncode == 1
+    assert "allkeys-lru" in answer.stdout
+    with redis.Redis.from_url(evicting.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+    assert doctor({**healthy, "REDIS_URL": evicting.url}).returncode == 0
+
+
+def test_missing_and_old_migrations_are_told(tmp_path: Path) -> None:
+    """A database without the migrations, and one that lacks a function, say what to run."""
+    empty = tmp_path / "none"
+    empty.mkdir()
+    with Stack(tmp_path / "stack", migrations=empty) as stack:
+        env = {**stack.env, "MINUTEHAND_API_KEYS": "k"}
+        answer = doctor(env)
+        assert answer.returncode == 1
+        assert "the migrations are missing" in answer.stdout
+
+
+def test_a_function_that_is_missing_is_named(clean: Stack, healthy: Mapping[str, str]) -> None:
+    """A record that is behind says which function it lacks."""
+    rename = "alter function public.minutehand_settle_v1(jsonb) rename to {}"
+    with psycopg.connect(clean.database_url, autocommit=True) as connection:
+        connection.execute(rename.format("minutehand_settle_v0"))
+        connection.execute("notify pgrst, 'reload schema'")
+        try:
+            while "minutehand_settle_v1 cannot be called" not in (answer := doctor(healthy)).stdout:
+                assert answer.returncode in (0, 1)
+            assert answer.returncode == 1
+        finally:
+            connection.execute("alter function public.minutehand_settle_v0(jsonb) rename to minutehand_settle_v1")
+            connection.execute("notify pgrst, 'reload schema'")
+    while doctor(healthy).returncode != 0:
+        pass
+
+
+def test_a_port_that_nobody_listens_on_is_told_at_once(healthy: Mapping[str, str]) -> None:
+    """A service that is not there costs no long wait."""
+    answer = doctor({**healthy, "REDIS_URL": f"redis://127.0.0.1:{free_port()}"})
+    assert "Redis does not answer" in answer.stdout
