@@ -22,6 +22,7 @@ TEXT = ("text/", "application/json", "application/problem+json")
 """Content types that go out as they are; anything else would be wrapped in base64."""
 NEEDS: Mapping[str, Callable[[], object]] = {
     "create_job": composition.creator,
+    "create_jobs": composition.creator,
     "openapi": composition.handlers,
     "not_found": lambda: None,
 }

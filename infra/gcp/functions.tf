@@ -1,18 +1,20 @@
 locals {
   # What each API function is told beside the record's address. The scheduled function is told more, below.
   settings = {
-    create_job = { HANDLERS = join(",", var.handlers) }
-    openapi    = { HANDLERS = join(",", var.handlers) }
+    create_job  = { HANDLERS = join(",", var.handlers) }
+    create_jobs = { HANDLERS = join(",", var.handlers) }
+    openapi     = { HANDLERS = join(",", var.handlers) }
   }
   secrets_of = {
-    create_job = ["SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS"]
-    list_jobs  = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
-    get_job    = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
-    cancel_job = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
-    health     = ["SUPABASE_KEY"]
-    openapi    = []
-    not_found  = []
-    tick       = ["SUPABASE_KEY", "REDIS_URL", "MAIL_URL"]
+    create_job  = ["SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS"]
+    create_jobs = ["SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS"]
+    list_jobs   = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
+    get_job     = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
+    cancel_job  = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
+    health      = ["SUPABASE_KEY"]
+    openapi     = []
+    not_found   = []
+    tick        = ["SUPABASE_KEY", "REDIS_URL", "MAIL_URL"]
   }
 }
 
@@ -87,14 +89,17 @@ resource "google_cloudfunctions2_function" "tick" {
     max_instance_request_concurrency = 1
     max_instance_count               = var.tick_max_instances
     service_account_email            = google_service_account.tick.email
-    # Cloud Scheduler calls from inside.
-    ingress_settings = "ALLOW_INTERNAL_ONLY"
+    # Cloud Scheduler calls from inside; a tick that calls further ones comes by the front door, as any function does.
+    ingress_settings = var.max_drainers > 0 ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY"
     environment_variables = {
       SUPABASE_URL        = var.supabase_url
       HANDLERS            = join(",", var.handlers)
       MAIL_FROM           = var.mail_from
       STORAGE_PREFIXES    = join(",", var.storage_prefixes)
       TICK_BUDGET_SECONDS = tostring(var.tick_budget)
+      # Its own address, in the form that is known before it is made.
+      DRAINERS_URL = "https://${var.name}-tick-${data.google_project.this.number}.${var.region}.run.app"
+      MAX_DRAINERS = tostring(var.max_drainers)
     }
 
     dynamic "secret_environment_variables" {

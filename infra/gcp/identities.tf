@@ -27,13 +27,18 @@ resource "google_project_iam_member" "build" {
   member  = google_service_account.build.member
 }
 
-# Only the trigger may call tick.
+# Only the trigger may call tick; and tick itself, where it may call for help.
 resource "google_cloud_run_v2_service_iam_member" "tick" {
+  for_each = merge(
+    { scheduler = google_service_account.scheduler.member },
+    var.max_drainers > 0 ? { tick = google_service_account.tick.member } : {},
+  )
+
   project  = var.project
   location = var.region
   name     = google_cloudfunctions2_function.tick.name
   role     = "roles/run.invoker"
-  member   = google_service_account.scheduler.member
+  member   = each.value
 }
 
 # Whoever calls the API shows a key of Minutehand's own, which the functions check.

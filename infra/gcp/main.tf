@@ -20,6 +20,9 @@ locals {
   labels = { service = "minutehand", stage = var.name }
 }
 
+data "google_project" "this" {
+}
+
 resource "google_project_service" "needed" {
   for_each = toset([
     "apigateway.googleapis.com",

@@ -116,6 +116,12 @@ variable "tick_max_instances" {
   default     = 5
 }
 
+variable "max_drainers" {
+  description = "How many further ticks a scheduled one may call for help."
+  type        = number
+  default     = 0
+}
+
 variable "alarm_email" {
   description = "Who hears of alarms; empty: the console alone shows them."
   type        = string

@@ -153,7 +153,7 @@ def test_a_stuck_handler_retires_its_process(boot: Boot, clean: Stack, machine: 
     """A thread that overran its limit ends its process, once the tick has reported; the next tick has a new one."""
     (tmp_path / "stuck_jobs.py").write_text(STUCK)
     env = {"HANDLERS": "stuck_jobs", "PYTHONPATH": f"{machine.runtime}:{tmp_path}"}
-    create(boot, {"type": "stuck", "payload": {}}, **env)
+    create(boot, {"type": "stuck", "payload": {}, "max_retries": 0}, **env)
     tick = boot("tick", "infra.aws.tick.handler", **env)
     answer = tick.invoke(schedule_event())
     assert answer.error

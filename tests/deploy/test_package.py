@@ -2,12 +2,13 @@
 
 import hashlib
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from infra.package import artifact, bytecode, target
+from infra.package import artifact, bytecode, tree
 from infra.package.artifact import AWS, build
 from infra.package.errors import PackageError
 from infra.package.target import Target
@@ -123,7 +124,7 @@ def test_users_handlers_are_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_handlers_that_cannot_be(tmp_path: Path, module: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that is missing, misnamed, or takes a name of ours fails the build in plain words."""
-    monkeypatch.setattr(artifact.tree, "install", lambda *_: None)
+    monkeypatch.setattr(tree, "install", lambda *_: None)
     monkeypatch.setattr(artifact, "BUILT_IN", ())
     (tmp_path / "functions.py").touch()
     with pytest.raises(PackageError, match=said):
@@ -132,7 +133,7 @@ def test_handlers_that_cannot_be(tmp_path: Path, module: str, said: str, monkeyp
 
 def test_a_missing_interpreter_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no interpreter of the target's version is at hand, none is named, and others do not stand in."""
-    monkeypatch.setattr(target.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
     assert Target("3.99", "arm64").interpreter() is None
     assert Target.here().interpreter()
 

@@ -15,6 +15,8 @@ from shared import config
 from tests.deploy.conftest import Service
 
 Template = dict[str, Any]
+INDEXING = {"create_job", "create_jobs", "tick"}
+"""The functions that know Redis."""
 EXPLAINED = {
     "W3005": "osls writes each DependsOn that a Ref implies already",
     "W8003": "osls puts the parameter alarmEmail into the template as text, so that its condition is constant",
@@ -45,8 +47,8 @@ def logical_id(template: Template, function: str) -> str:
 
 def test_cfn_lint_finds_nothing_unexplained(service: Service) -> None:
     """The template has no error, and no warning beyond those that are explained here."""
-    lint = [Path(sys.executable).parent / "cfn-lint", "--format", "json", "--regions", "eu-west-1", "--"]
-    run = subprocess.run([*lint, service.template_file], capture_output=True, text=True, check=False)
+    lint = [str(Path(sys.executable).parent / "cfn-lint"), "--format", "json", "--regions", "eu-west-1", "--"]
+    run = subprocess.run([*lint, str(service.template_file)], capture_output=True, text=True, check=False)
     found = json.loads(run.stdout)
     assert found, run.stderr
     assert {each["Rule"]["Id"] for each in found} == set(EXPLAINED)
@@ -98,8 +100,19 @@ def test_nothing_retries_a_tick(template: Template) -> None:
     assert invoke["DestinationConfig"] == {"OnFailure": {"Destination": queue}}
 
 
+def test_only_the_rule_adds_dead_letters(template: Template) -> None:
+    """The queue is encrypted and lets in nobody but the rule; tick's own role lets tick in."""
+    [queue] = of_type(template, "AWS::SQS::Queue").values()
+    assert queue["SqsManagedSseEnabled"] is True
+    [policy] = of_type(template, "AWS::SQS::QueuePolicy").values()
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    [rule] = of_type(template, "AWS::Events::Rule")
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rule, "Arn"]}}}
+
+
 def test_only_tick_does_more_than_log(template: Template) -> None:
-    """API functions may write logs and nothing else; tick also mails, reaches its prefixes, and its own queue."""
+    """API functions may write logs and nothing else; tick also mails, reaches its prefixes, itself, its queue."""
     used = {name: each["Role"]["Fn::GetAtt"][0] for name, each in functions(template).items()}
     assert used.pop("tick") == "TickRole"
     assert set(used.values()) == {"ApiRole"}
@@ -113,8 +126,10 @@ def test_only_tick_does_more_than_log(template: Template) -> None:
         "Logs": logs,
         "Mail": ["ses:SendEmail", "ses:SendRawEmail"],
         "Objects": ["s3:GetObject", "s3:PutObject"],
+        "Drainers": "lambda:InvokeFunction",
         "DeadLetters": "sqs:SendMessage",
     }
+    assert actions["TickRole"]["Drainers"]["Resource"]["Fn::Sub"].endswith(":function:minutehand-dev-tick")
     assert actions["TickRole"]["Objects"]["Resource"] == [
         "arn:aws:s3:::pictures/in/*",
         "arn:aws:s3:::pictures/out/*",
@@ -134,11 +149,11 @@ def test_secrets_are_references(template: Template, service: Service) -> None:
 
 
 def test_each_function_gets_the_settings_it_uses(template: Template) -> None:
-    """Only create_job and tick know Redis, only tick knows mail and storage, and not_found knows nothing."""
+    """Only what creates jobs and tick know Redis, only tick knows mail and storage, and not_found knows nothing."""
     given = {
         name: set(each.get("Environment", {}).get("Variables", {})) for name, each in functions(template).items()
     }
-    assert {name for name, variables in given.items() if "REDIS_URL" in variables} == {"create_job", "tick"}
+    assert {name for name, variables in given.items() if "REDIS_URL" in variables} == INDEXING
     assert {name for name, variables in given.items() if "MAIL_URL" in variables} == {"tick"}
     assert "MINUTEHAND_API_KEYS" not in given["tick"]
     assert not given["not_found"]
