@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import ssl
 import threading
 from collections.abc import Iterator
@@ -86,10 +87,31 @@ def tls(node: Valkey, certificate: Certificate) -> Iterator[TlsProxy]:
     proxy.close()
 
 
-@pytest.fixture(params=["tcp", "unix", "tls", "cluster", "named cluster"])
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """Redis itself, where the machine has one."""
+    found = shutil.which("redis-server")
+    assert found is not None
+    with Valkey(tmp_path_factory.mktemp("redis"), binary=Path(found)) as server:
+        yield server
+
+
+KINDS = [
+    "tcp",
+    "unix",
+    "tls",
+    "cluster",
+    "named cluster",
+    *(["redis-server"] if shutil.which("redis-server") else []),
+]
+"""Kinds of server: Valkey comes with the tests, Redis is one more where it is installed, as in CI."""
+
+
+@pytest.fixture(params=KINDS)
 def url(request: pytest.FixtureRequest) -> str:
     """Return the URL of an empty server."""
-    server: Valkey = request.getfixturevalue("cluster" if "cluster" in request.param else "node")
+    names = {"cluster": "cluster", "named cluster": "cluster", "redis-server": "redis_server"}
+    server: Valkey = request.getfixturevalue(names.get(request.param, "node"))
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
     if request.param == "tls":
