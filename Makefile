@@ -46,3 +46,17 @@ lock: $(VENV)/.uv ## Resolve the lock files anew from pyproject.toml and package
 	@npm install --silent --package-lock-only
 
 .PHONY: help setup dev test lock
+
+# --- what is deployed (infra/README.md) ---
+ARCH ?= x86_64
+
+package: setup ## Build the AWS artifacts (ARCH=arm64 HANDLERS=my_jobs)
+	@$(BIN)/python -m infra.package aws --arch $(ARCH)
+
+package-gcp: setup ## Build the sources for Google Cloud (HANDLERS=my_jobs)
+	@$(BIN)/python -m infra.package google
+
+coldstart: setup ## Measure cold starts of the built functions beside bare ones
+	@$(BIN)/python -m tests.deploy.coldstart
+
+.PHONY: package package-gcp coldstart

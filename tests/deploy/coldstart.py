@@ -50,7 +50,7 @@ def main() -> int:
     """Print the table; return 1 when a goal is missed."""
     with tempfile.TemporaryDirectory() as scratch, Stack(Path(scratch) / "stack") as stack:
         medians = measure(Path(scratch), stack.env)
-    lines = [f"{'function':12} {'ms':>5}", *(f"{name:12} {each:5.0f}" for name, each in medians.items())]
+    lines = [f"{'function':17} {'ms':>5}", *(f"{name:17} {each:5.0f}" for name, each in medians.items())]
     missed = False
     for name, (base, goal) in GOALS.items():
         ratio = medians[name] / medians[base]
@@ -85,8 +85,10 @@ def measure(folder: Path, env: Mapping[str, str], rounds: int = ROUNDS) -> dict[
         for name, (task, handler, event, right) in runs.items():
             with Function(machine, task, handler, env, folder / f"{name}.log") as function:
                 answer = function.invoke(event, remaining=100)
+                again = function.invoke(event, remaining=100)
             assert right(answer), (name, answer.body, (folder / f"{name}.log").read_text()[-2000:])
             times[name].append(answer.seconds * 1000)
+            times.setdefault(f"{name}, warm", []).append(again.seconds * 1000)
     return {name: statistics.median(each) for name, each in times.items()}
 
 
