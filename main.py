@@ -8,7 +8,10 @@ from collections.abc import Callable
 
 from werkzeug import Request, Response
 
-FUNCTIONS = ("create_job", "list_jobs", "get_job", "cancel_job", "health", "openapi", "not_found", "tick")
+FUNCTIONS = (
+    *("create_job", "create_jobs", "list_jobs", "get_job", "cancel_job"),
+    *("health", "openapi", "not_found", "tick"),
+)
 
 
 def __getattr__(name: str) -> Callable[[Request], Response]:

@@ -36,9 +36,11 @@ class RpcRecord:
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
 
-    def create(self, jobs: Sequence[NewJob], idempotency: Idempotency | None = None) -> Created:
+    def create(
+        self, jobs: Sequence[NewJob], idempotency: Idempotency | None = None, *, whole: bool = True
+    ) -> Created:
         """See the port."""
-        params: dict[str, Any] = {"jobs": [_new_job(job) for job in jobs]}
+        params: dict[str, Any] = {"jobs": [_new_job(job) for job in jobs], "whole": whole}
         if idempotency:
             params |= {"owner": idempotency.owner, "key": idempotency.key, "request": idempotency.request}
         answer = self._rpc("minutehand_create_v1", params)

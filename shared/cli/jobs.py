@@ -1,8 +1,7 @@
-"""Commands that talk to a running API: create, list, show, cancel."""
+"""Commands that talk to a running API: create, import, list, show, cancel."""
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,18 +10,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from shared.cli.api import LOCAL, Key, Url, headers_of, told
+from shared.cli.import_jobs import import_
 from shared.domain.errors import ConfigError, MinutehandError
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Create, list, show and cancel jobs through a running API (MINUTEHAND_URL, MINUTEHAND_API_KEY).",
+    help="Create, import, list, show and cancel jobs through a running API (MINUTEHAND_URL, MINUTEHAND_API_KEY).",
 )
 
-Url = Annotated[str, typer.Option(envvar="MINUTEHAND_URL", help="Where the API is.")]
-Key = Annotated[str, typer.Option(envvar="MINUTEHAND_API_KEY", help="The API key.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON.")]
 Id = Annotated[str, typer.Argument(help="The job's id.")]
-LOCAL = "http://127.0.0.1:8080"
+app.command("import")(import_)
 
 
 @app.command()
@@ -113,19 +112,11 @@ def _payload(text: str) -> Any:
 
 def _call(url: str, key: str, method: str, path: str, **kwargs: Any) -> Any:
     """Return the API's answer; raises `MinutehandError` with the problem it told."""
-    if not key:
-        raise ConfigError("MINUTEHAND_API_KEY is not set (`minutehand dev` takes dev-key).")
-    headers: Mapping[str, str] = {"Authorization": f"Bearer {key}", **kwargs.pop("headers", {})}
+    headers = {**headers_of(key), **kwargs.pop("headers", {})}
     try:
         answer = httpx.request(method, url.rstrip("/") + path, headers=headers, timeout=30, **kwargs)
     except httpx.HTTPError as e:
         raise MinutehandError(f"{url} does not answer: {e}") from e
     if answer.is_success:
         return answer.json()
-    try:
-        told = answer.json()
-        lines = [f"{answer.status_code} {told['title']}: {told['detail']}"]
-        lines += [f"  {fault['pointer']}: {fault['detail']}" for fault in told.get("errors", [])]
-    except (ValueError, KeyError, TypeError):
-        lines = [f"{answer.status_code}: {answer.text[:500]}"]
-    raise MinutehandError("\n".join(lines))
+    raise MinutehandError(told(answer))

@@ -67,7 +67,10 @@ class IdempotencyMismatchError(RequestError):
 
 
 class BodyTooLargeError(RequestError):
-    """The body is larger than 256 KiB."""
+    """The body is too large."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit // 1024} KiB.")
 
 
 class MediaTypeError(RequestError):

@@ -1,7 +1,7 @@
 """The body of `POST /jobs`, checked: what its fields may be, and what its handler's payload model says."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from shared.domain.errors import Fault, InvalidError
 from shared.domain.handler import Handler
 from shared.domain.job import MAX_PRIORITY, MAX_RETRIES, NewJob
-from shared.domain.json_value import JsonValue, pointer, stored_size
+from shared.domain.json_value import MAX_FAULTS, JsonValue, pointer, stored_size
 
 _RFC3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ]([01]\d:[0-5]\d:[0-5]\d|2[0-3]:[0-5]\d:[0-5]\d)(?:\.(\d+))?"
@@ -21,6 +21,9 @@ _RFC3339 = re.compile(
 """Python's own reader takes more than RFC 3339 (+05:99; 24:00 since 3.14), and less (2026-01-31t18:30:00z)."""
 MAX_STORED = 1024 * 1024
 """Bytes of a payload as the record writes it; the table `minutehand.jobs` checks the same."""
+
+MAX_JOBS = 1000
+"""Jobs of one batch."""
 
 
 def _instant(value: object) -> datetime:
@@ -87,6 +90,29 @@ def new_job(body: JsonValue, handlers: Mapping[str, Handler], job_id: UUID) -> N
         asked.scheduled_at,
         asked.expires_at,
     )
+
+
+def new_jobs(body: JsonValue, handlers: Mapping[str, Handler], job_id: Callable[[], UUID]) -> list[NewJob]:
+    """Return the jobs that `{"jobs": […]}` asks for, 1 to MAX_JOBS, each named by `job_id`.
+
+    Raises `InvalidError` with the faults of all of them, MAX_FAULTS at most.
+    """
+    fields: dict[str, JsonValue] = body if isinstance(body, dict) else {}
+    asked = fields.get("jobs")
+    if not isinstance(asked, list) or not 1 <= len(asked) <= MAX_JOBS:
+        raise InvalidError([Fault("/jobs", f"must be a list of 1 to {MAX_JOBS} jobs")])
+    faults = [Fault(pointer(key), "Extra inputs are not permitted") for key in fields if key != "jobs"]
+    jobs: list[NewJob] = []
+    for at, each in enumerate(asked):
+        try:
+            jobs.append(new_job(each, handlers, job_id()))
+        except InvalidError as e:
+            faults += [Fault(f"/jobs/{at}{fault.pointer}", fault.detail) for fault in e.faults]
+            if len(faults) >= MAX_FAULTS:
+                break
+    if faults:
+        raise InvalidError(faults[:MAX_FAULTS])
+    return jobs
 
 
 def faults_of(error: ValidationError, value: JsonValue, *base: str | int) -> list[Fault]:

@@ -8,9 +8,10 @@ is the integer 100, and 1e300 may come back with its 300 zeros.
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from typing import NoReturn, TypeAlias
 
 from shared.domain.errors import Fault, InvalidError, NotJsonError
@@ -25,6 +26,9 @@ MAX_POINTER = 1000
 """Characters of a pointer; keys are the caller's, and as long as a body."""
 _MAX_DIGITS = 400
 """Digits of an integer that are looked at as such: the largest double has 309."""
+_as_stored = json.JSONEncoder(ensure_ascii=False, separators=(", ", ": ")).encode
+_EXPONENT = re.compile(r"\de[+-]\d")
+"""What Python writes of a float that jsonb writes otherwise; in a text it may stand, too."""
 _INT_RANGE = range(-(2**63), 2**64)
 
 
@@ -66,15 +70,15 @@ def parse(text: bytes) -> JsonValue:
 
 def check(value: JsonValue) -> None:
     """Raise `InvalidError` for nesting, text or objects that jsonb or a client could not hold."""
-    faults = list(islice(_faults(value), MAX_FAULTS))
-    if faults:
-        raise InvalidError(faults)
+    if not _sound(value):
+        raise InvalidError(list(islice(_faults(value), MAX_FAULTS)))
 
 
 def stored_size(value: JsonValue) -> int:
     """Return the bytes of `value` as jsonb writes it: without exponents, so that 1e308 takes 309."""
-    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
-    return len(text.encode()) + sum(_growth(number) for number in _floats(value))
+    text = _as_stored(value)
+    growth = sum(_growth(number) for number in _floats(value)) if _EXPONENT.search(text) else 0
+    return len(text.encode()) + growth
 
 
 def object_of(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
@@ -129,6 +133,23 @@ def _cut(text: str, length: int = 40) -> str:
     return text if len(text) <= length else f"{text[:length]}…"
 
 
+def _sound(root: JsonValue) -> bool:
+    """Tell whether `_faults` would find nothing, level by level and several times as fast."""
+    level: list[JsonValue] = [root]
+    for depth in range(MAX_DEPTH + 1):
+        texts = [value for value in level if isinstance(value, str)]
+        objects = [value for value in level if isinstance(value, dict)]
+        lists = [value for value in level if isinstance(value, list)]
+        if depth == MAX_DEPTH and (objects or lists):
+            return False
+        if any(isinstance(each, _Duplicate) for each in objects) or _text_fault("".join(chain(texts, *objects))):
+            return False
+        level = [*chain.from_iterable(each.values() for each in objects), *chain.from_iterable(lists)]
+        if not level:
+            break
+    return True
+
+
 def _faults(root: JsonValue) -> Iterator[Fault]:
     """Walk without recursion, so that no nesting can exhaust the stack."""
     stack: list[tuple[JsonValue, tuple[str | int, ...]]] = [(root, ())]
@@ -172,6 +193,8 @@ def _floats(root: JsonValue) -> Iterator[float]:
 def _text_fault(text: str) -> str | None:
     if "\0" in text:
         return "U+0000 cannot be stored: send such data as base64"
-    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
         return "a lone surrogate is no character"
     return None

@@ -27,7 +27,7 @@ class CreateOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The jobs made, or made before under the same key, whole and in order, each with its wait until due in ms."""
+    """The jobs made, or made before under the same key, in order, each with its wait until due in ms."""
 
     outcome: CreateOutcome
     installation: str
@@ -135,9 +135,12 @@ class Settled:
 class Record(Protocol):
     """The record's verbs."""
 
-    def create(self, jobs: Sequence[NewJob], idempotency: Idempotency | None = None) -> Created:
+    def create(
+        self, jobs: Sequence[NewJob], idempotency: Idempotency | None = None, *, whole: bool = True
+    ) -> Created:
         """Insert `jobs`, all or none; with an idempotency key seen before, insert none.
 
+        They come back whole, or as a list shows them.
         Raises `RecordRefusedError` for a value that the tables do not take.
         """
         ...

@@ -14,8 +14,8 @@ from shared.domain.errors import (
     RecordRefusedError,
 )
 from shared.domain.handler import Handler
-from shared.domain.job import Idempotency, JobJson
-from shared.domain.job_request import new_job
+from shared.domain.job import Idempotency, JobJson, NewJob
+from shared.domain.job_request import new_job, new_jobs
 from shared.domain.json_value import JsonValue
 from shared.ports.clock import Chance
 from shared.ports.index import Ask, Index, Moves
@@ -28,7 +28,7 @@ MAX_KEY = 255
 
 @dataclass(frozen=True, slots=True)
 class Creator:
-    """Creates one job. `horizon_ms`: how far ahead the index reaches."""
+    """Creates one job, or many. `horizon_ms`: how far ahead the index reaches."""
 
     record: Record
     index: Index | None
@@ -43,18 +43,30 @@ class Creator:
         `RecordUnavailableError`.
         """
         job = new_job(body, self.handlers, self.chance.job_id())
-        idempotency = None if key is None else Idempotency(owner, checked_key(key), request_hash(body))
+        created = self._create([job], _idempotency(body, owner, key), whole=True)
+        return created.jobs[0], created.outcome is CreateOutcome.REPLAYED
+
+    def batch(self, body: JsonValue, owner: str, key: str | None = None) -> tuple[Sequence[JobJson], bool]:
+        """Create all jobs of `{"jobs": […]}` or none; return their cards in order, and whether it is a replay.
+
+        A replay tells of those that have not been deleted since. Raises as for one job.
+        """
+        jobs = new_jobs(body, self.handlers, self.chance.job_id)
+        created = self._create(jobs, _idempotency(body, owner, key), whole=False)
+        return created.jobs, created.outcome is CreateOutcome.REPLAYED
+
+    def _create(self, jobs: Sequence[NewJob], idempotency: Idempotency | None, *, whole: bool) -> Created:
         try:
-            created = self.record.create([job], idempotency)
+            created = self.record.create(jobs, idempotency, whole=whole)
         except RecordRefusedError as e:
             raise InvalidError([Fault("", "the record cannot hold this value")]) from e
         if created.outcome is CreateOutcome.MISMATCH:
             raise IdempotencyMismatchError
         if not created.jobs:
-            raise IdempotencyMismatchError("The job that this Idempotency-Key made has been deleted since.")
+            raise IdempotencyMismatchError("What this Idempotency-Key made has been deleted since.")
         if created.outcome is CreateOutcome.CREATED:
             self._tell_index(created)
-        return created.jobs[0], created.outcome is CreateOutcome.REPLAYED
+        return created
 
     def _tell_index(self, created: Created) -> None:
         """Index what is due soon. It only saves waiting: a tick restores what is missing."""
@@ -75,6 +87,10 @@ def checked_key(key: str) -> str:
     if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
         raise InvalidError([Fault("Idempotency-Key", f"must be 1 to {MAX_KEY} printable ASCII characters")])
     return key
+
+
+def _idempotency(body: JsonValue, owner: str, key: str | None) -> Idempotency | None:
+    return None if key is None else Idempotency(owner, checked_key(key), request_hash(body))
 
 
 def request_hash(body: JsonValue) -> str:

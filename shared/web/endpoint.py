@@ -28,6 +28,8 @@ from shared.web.problem import problem
 log = logging.getLogger("minutehand")
 MAX_BODY = 256 * 1024
 """Bytes of a request's body."""
+MAX_BATCH = 4 * 1024 * 1024
+"""Bytes of the body of a batch."""
 
 View = Callable[[Request], Response]
 
@@ -50,18 +52,18 @@ def endpoint(view: View) -> View:
     return answer
 
 
-def json_body(request: Request) -> JsonValue:
-    """Return the request's JSON body.
+def json_body(request: Request, limit: int = MAX_BODY) -> JsonValue:
+    """Return the request's JSON body, of at most `limit` bytes.
 
     Raises `MediaTypeError`, `BodyTooLargeError`, `NotJsonError`, `InvalidError`.
     """
     if request.mimetype != "application/json":
         raise MediaTypeError
-    if (request.content_length or 0) > MAX_BODY:
-        raise BodyTooLargeError
-    body = request.stream.read(MAX_BODY + 1)
-    if len(body) > MAX_BODY:
-        raise BodyTooLargeError
+    if (request.content_length or 0) > limit:
+        raise BodyTooLargeError(limit)
+    body = request.stream.read(limit + 1)
+    if len(body) > limit:
+        raise BodyTooLargeError(limit)
     if not body:
         raise NotJsonError("The body is empty.")
     return parse(body)

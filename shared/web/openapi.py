@@ -8,7 +8,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from shared.domain.handler import Handler
 from shared.domain.job import MAX_RESULT, Status
-from shared.domain.job_request import JobRequest
+from shared.domain.job_request import MAX_JOBS, JobRequest
 from shared.usecases.create import MAX_KEY
 from shared.usecases.read import DEFAULT_LIMIT, MAX_LIMIT
 
@@ -16,6 +16,7 @@ Json = dict[str, Any]
 
 ROUTES: Mapping[tuple[str, str], str] = {
     ("POST", "/jobs"): "create_job",
+    ("POST", "/jobs/batch"): "create_jobs",
     ("GET", "/jobs"): "list_jobs",
     ("GET", "/jobs/{id}"): "get_job",
     ("PUT", "/jobs/{id}/cancel"): "cancel_job",
@@ -45,6 +46,8 @@ def document(handlers: Mapping[str, Handler]) -> Json:
         "oneOf": list(requests.values()),
         "discriminator": {"propertyName": "type", "mapping": {name: ref["$ref"] for name, ref in requests.items()}},
     }
+    batch = {"type": "array", "items": _ref("JobRequest"), "minItems": 1, "maxItems": MAX_JOBS}
+    schemas["BatchRequest"] = {**_object({"jobs": batch}), "additionalProperties": False}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -173,12 +176,22 @@ def _paths() -> Json:
     created = _json("Created, and committed.", _ref("Job")) | {
         "headers": {"Location": {"schema": _TEXT}, "Idempotency-Replayed": {"schema": _TEXT}}
     }
+    batch = _json(
+        "Created, and committed: their cards, in order.",
+        _object({"jobs": {"type": "array", "items": _ref("JobCard")}}),
+    ) | {"headers": {"Idempotency-Replayed": {"schema": _TEXT}}}
     operations: dict[str, Json] = {
         "create_job": {
             "summary": "Create a job",
             "parameters": [_parameter("Idempotency-Key", key, "header")],
             "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("JobRequest")}}},
             "responses": _answers({"201": created}, 400, 401, 409, 413, 415, 422, 503),
+        },
+        "create_jobs": {
+            "summary": "Create many jobs, all or none",
+            "parameters": [_parameter("Idempotency-Key", key, "header")],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("BatchRequest")}}},
+            "responses": _answers({"201": batch}, 400, 401, 409, 413, 415, 422, 503),
         },
         "list_jobs": {
             "summary": "List jobs, latest created first",

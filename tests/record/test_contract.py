@@ -67,6 +67,17 @@ def test_a_batch_is_created_whole_or_not_at_all(record: Record, sql: psycopg.Con
     assert sql.execute("select count(*) from minutehand.jobs").fetchone() == (0,)
 
 
+def test_a_batch_comes_back_in_order(record: Record) -> None:
+    """Jobs come back in the order given, whole or as cards, also when they are there already."""
+    jobs = [a_job(max_retries=n) for n in range(20)]
+    jobs.sort(key=lambda job: job.id.int, reverse=True)
+    for whole in (False, True, False):
+        made = record.create(jobs, whole=whole).jobs
+        assert [job["max_retries"] for job in made] == [job.max_retries for job in jobs]
+        assert all(("payload" in job) is whole for job in made)
+    assert record.create(jobs[:1]).jobs == [record.get(jobs[0].id)]
+
+
 def test_a_key_names_one_request(record: Record) -> None:
     """The same key and request replay the first job; another request under the key is a mismatch."""
     key = Idempotency("me", "k", "hash")

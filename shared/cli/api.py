@@ -1,0 +1,31 @@
+"""How the command line calls a running API."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import httpx
+import typer
+
+from shared.domain.errors import ConfigError
+
+Url = Annotated[str, typer.Option(envvar="MINUTEHAND_URL", help="Where the API is.")]
+Key = Annotated[str, typer.Option(envvar="MINUTEHAND_API_KEY", help="The API key.", show_default=False)]
+LOCAL = "http://127.0.0.1:8080"
+
+
+def headers_of(key: str) -> Mapping[str, str]:
+    """Return what names the caller; raises `ConfigError` without a key."""
+    if not key:
+        raise ConfigError("MINUTEHAND_API_KEY is not set (`minutehand dev` takes dev-key).")
+    return {"Authorization": f"Bearer {key}"}
+
+
+def told(answer: httpx.Response) -> str:
+    """Return the problem that an answer tells, a line for each fault."""
+    try:
+        said = answer.json()
+        lines = [f"{answer.status_code} {said['title']}: {said['detail']}"]
+        lines += [f"  {fault['pointer']}: {fault['detail']}" for fault in said.get("errors", [])]
+    except (ValueError, KeyError, TypeError):
+        lines = [f"{answer.status_code}: {answer.text[:500]}"]
+    return "\n".join(lines)
