@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from werkzeug import Request
 
     from shared.ports.drainers import Drainers
+    from shared.usecases.retention import Retention
     from shared.usecases.tick.report import Report
     from shared.usecases.tick.restore import Restorer
     from shared.usecases.tick.tick import Tick
@@ -186,6 +187,14 @@ def drainers() -> "Drainers | None":
         return None
     command = [sys.executable, "-m", "shared.cli.app", "tick", "--drainer"]
     return open_drainers(settings().drainers_url, command, _child_environment())
+
+
+@functools.cache
+def retention() -> "Retention | None":
+    """Return what deletes old jobs, or None where RETENTION_DAYS keeps them for ever."""
+    from shared.usecases.retention import Retention
+
+    return Retention(record(), round(settings().retention)) if settings().retention else None
 
 
 def tick(budget: float | None = None, linger: float | None = None, *, drainer: bool = False) -> "Tick":

@@ -30,6 +30,8 @@ class Settings:
     tick_budget: float
     linger: float
     horizon: float
+    retention: float
+    """Seconds that finished jobs are kept; 0: for ever."""
     async_slots: int
     thread_slots: int
     process_slots: int
@@ -53,6 +55,7 @@ def read(env: Mapping[str, str]) -> Settings:
         tick_budget=_number(env, "TICK_BUDGET_SECONDS", DEFAULT_BUDGET, 1, 3600),
         linger=_number(env, "LINGER_SECONDS", DEFAULT_LINGER, 0, 3600),
         horizon=_number(env, "HORIZON_SECONDS", 300, 1, 86400),
+        retention=_number(env, "RETENTION_DAYS", 0, 0, 36_500) * 86400,
         async_slots=int(_number(env, "ASYNC_SLOTS", 100, 1, 10_000)),
         thread_slots=int(_number(env, "THREAD_SLOTS", 16, 1, 1_000)),
         process_slots=int(_number(env, "PROCESS_SLOTS", 2, 1, 64)),

@@ -16,6 +16,7 @@ from shared.ports.record import (
     Due,
     Listed,
     Page,
+    Pruned,
     Settled,
     Settlement,
     Start,
@@ -100,6 +101,11 @@ class RpcRecord:
         """See the port."""
         answer = self._rpc("minutehand_settle_v1", {"outcomes": [_outcome(s) for s in settlements]})
         return [Settled(row[0], row[1] == "lost", row[2]) for row in answer]
+
+    def prune(self, keep_s: int, limit: int, after: JsonValue = None) -> Pruned:
+        """See the port."""
+        answer = self._rpc("minutehand_prune_v1", {"keep_s": keep_s, "max_rows": limit, "after": after})
+        return Pruned(answer["deleted"], answer["next"])
 
     def health(self) -> JobJson:
         """See the port."""

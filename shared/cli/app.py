@@ -11,6 +11,7 @@ import typer
 from shared.cli import jobs
 from shared.cli.doctor import doctor
 from shared.cli.operate import dev, migrate, sync, tick
+from shared.cli.prune import prune
 from shared.domain.errors import MinutehandError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.command()(dev)
 app.command()(tick)
 app.command()(sync)
 app.command()(migrate)
+app.command()(prune)
 app.command()(doctor)
 app.add_typer(jobs.app, name="jobs")
 

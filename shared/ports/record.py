@@ -132,6 +132,14 @@ class Settled:
     wait_ms: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many jobs a call deleted, and where the next one goes on; None when it saw all that is old."""
+
+    deleted: int
+    next: JsonValue
+
+
 class Record(Protocol):
     """The record's verbs."""
 
@@ -172,6 +180,10 @@ class Record(Protocol):
 
         Raises `RecordRefusedError` for a result or an error text that the tables do not take; then none is settled.
         """
+        ...
+
+    def prune(self, keep_s: int, limit: int, after: JsonValue = None) -> Pruned:
+        """Look at `limit` of the oldest finished jobs at most, and delete what ended more than `keep_s` seconds ago."""
         ...
 
     def health(self) -> JobJson:
