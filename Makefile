@@ -34,7 +34,7 @@ dev: setup ## Run everything on this machine (PORT=8080 TICK_SECONDS=60 DATA_DIR
 	@$(BIN)/minutehand dev
 
 test: setup ## Run the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 lock: $(VENV)/.uv ## Resolve the lock files anew from pyproject.toml and package.json
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 requirements/uv.in -o requirements/uv.txt

@@ -70,7 +70,7 @@ def test_only_what_is_due_soon_is_indexed(api: Api, clean: Stack) -> None:
     far = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     api.create(scheduled_at=far)
     with redis.Redis.from_url(clean.valkey.url, decode_responses=True) as index:
-        (key,) = index.scan_iter()
+        (key,) = index.scan_iter("*:due:*")
         assert index.zrange(key, 0, -1) == [soon["id"]]
     assert key.endswith(":due:anything:7")
 
