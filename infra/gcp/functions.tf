@@ -100,6 +100,9 @@ resource "google_cloudfunctions2_function" "tick" {
       # Its own address, in the form that is known before it is made.
       DRAINERS_URL = "https://${var.name}-tick-${data.google_project.this.number}.${var.region}.run.app"
       MAX_DRAINERS = tostring(var.max_drainers)
+
+      LINGER_SECONDS = tostring(var.linger)
+      RETENTION_DAYS = tostring(var.retention_days)
     }
 
     dynamic "secret_environment_variables" {

@@ -122,6 +122,18 @@ variable "max_drainers" {
   default     = 0
 }
 
+variable "linger" {
+  description = "Seconds from its beginning that a tick waits for jobs that are known to come due; 0: not at all."
+  type        = number
+  default     = 70
+}
+
+variable "retention_days" {
+  description = "How long finished jobs are kept; 0: for ever."
+  type        = number
+  default     = 0
+}
+
 variable "alarm_email" {
   description = "Who hears of alarms; empty: the console alone shows them."
   type        = string

@@ -193,6 +193,8 @@ class _Server(ThreadingHTTPServer):
 def _handler_for(function: Function) -> type[BaseHTTPRequestHandler]:
     class RuntimeApi(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Else a body waits 40 ms for the client to acknowledge its headers.
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             asked = function.next_event() if self.path == f"{PREFIX}/invocation/next" else None
