@@ -37,7 +37,7 @@ def test_create_get_list_cancel(boot: Boot, clean: Stack) -> None:
     job = body_of(made)
     assert made.body["headers"]["location"] == f"/jobs/{job['id']}"
     with redis.Redis.from_url(clean.valkey.url) as client:
-        assert [client.zcard(key) for key in client.scan_iter("minutehand:*")] == [1]
+        assert [client.zcard(key) for key in client.scan_iter("minutehand:*:due:*")] == [1]
 
     path = f"/jobs/{job['id']}"
     read = boot("api", "infra.aws.api.get_job").invoke(http_event("GET", path, headers=SIGNED))
