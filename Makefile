@@ -60,3 +60,8 @@ coldstart: setup ## Measure cold starts of the built functions beside bare ones
 	@$(BIN)/python -m tests.deploy.coldstart
 
 .PHONY: package package-gcp coldstart
+
+chaos: setup ## Prove that nothing is lost, under every fault (SEED= JOBS=50000 DURATION=420 JSON=path)
+	@$(BIN)/python -m tests.chaos
+
+.PHONY: chaos

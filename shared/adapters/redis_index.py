@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MovedError, NoScriptError, RedisError
+from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisError
 from redis.retry import Retry
 
 from shared.domain.errors import IndexUnavailableError
@@ -130,6 +130,9 @@ class RedisIndex:
                 return self._eval(keys, argument)
             except MovedError:
                 self._server.moved()
+                self.close()
+                return self._eval(keys, argument)
+            except ReadOnlyError:  # after a failover this connection still leads to the old server
                 self.close()
                 return self._eval(keys, argument)
         except (RedisError, OSError) as e:

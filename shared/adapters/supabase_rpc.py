@@ -42,7 +42,7 @@ class SupabaseRpc:
         """Call `public.<name>`; raises what the `Record` port raises."""
         for last in (False, True):
             try:
-                return self._client.rpc(name, dict(params)).execute().data
+                data = self._client.rpc(name, dict(params)).execute().data
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as e:
                 # A frozen function wakes up with sockets that the other side closed long ago.
                 if last:
@@ -53,6 +53,10 @@ class SupabaseRpc:
                 raise RecordUnavailableError(f"The record does not answer: {type(e).__name__}.") from e
             except APIError as e:
                 raise _sorted(name, e) from e
+            else:
+                if isinstance(data, str) or data == []:  # a page of a proxy's between: ours answer objects and rows
+                    raise RecordUnavailableError(f"{name}: the answer is not the record's.")
+                return data
         raise AssertionError("unreachable")
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""`make chaos`: SEED= repeats a run, JOBS= sets its size, DURATION= the seconds of faults, JSON= keeps the figures."""
+"""`make chaos`: SEED= repeats a run, JOBS= sets its size, DURATION= is the seconds of faults, JSON= keeps all."""
 
 import json
 import os

@@ -296,7 +296,7 @@ class RestAway(Fault):
 
 
 class RestStalled(Fault):
-    """Supabase: 20 s of silence, longer than an answer is waited for; then everything that was held goes through."""
+    """Supabase: 20 s of silence, longer than an answer is waited for; then all that was held goes through."""
 
     seconds = 20
 
@@ -376,4 +376,4 @@ class TypePaused(Fault):
             time.sleep(0.2)
 
 
-ALL: tuple[type[Fault], ...] = tuple(Fault.__subclasses__()) + (ClocksSlow,)
+ALL: tuple[type[Fault], ...] = (*Fault.__subclasses__(), ClocksSlow)

@@ -1,12 +1,13 @@
-"""The work of a chaos run: jobs that come in by SQL and through the API, and cancels that race with their starts."""
+"""The work of a chaos run: jobs by SQL and through the API, and cancels that race with their starts."""
 
+import functools
 import random
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psycopg
@@ -19,9 +20,11 @@ MIX = {
     "late": 30, "newer": 80,
 }  # fmt: skip
 """Jobs of each kind in 10,000; poison and stuck come by count."""
+Answer = TypeVar("Answer")
 SQL = """
 insert into minutehand.jobs (id, type, payload, priority, max_retries, scheduled_at, expires_at)
-select id, type, payload::jsonb, priority, max_retries, now() + wait * interval '1 s', now() + expires * interval '1 s'
+select id, type, payload::jsonb, priority, max_retries, now() + wait * interval '1 s',
+       now() + expires * interval '1 s'
 from unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::float8[])
   as j(id, type, payload, priority, max_retries, wait, expires)
 on conflict (id) do nothing
@@ -96,7 +99,7 @@ class Load(threading.Thread):
         for at in range(0, len(jobs), 5000):
             part = jobs[at : at + 5000]
             columns = [list(column) for column in zip(*part, strict=True)]
-            _until_done(lambda columns=columns: self._execute(columns), psycopg.Error)
+            _until_done(functools.partial(self._execute, columns), psycopg.Error)
             self.asked.accepted += columns[0]
 
     def _execute(self, columns: list[list[Any]]) -> None:
@@ -162,8 +165,11 @@ class Api:
 
 
 def _until_done(
-    act: Callable[[], Any], passing: type[Exception], again: Callable[[], None] = lambda: None, limit: float = 120
-) -> Any:
+    act: Callable[[], Answer],
+    passing: type[Exception],
+    again: Callable[[], None] = lambda: None,
+    limit: float = 120,
+) -> Answer:
     until = time.monotonic() + limit
     while True:
         try:

@@ -1,10 +1,11 @@
-"""A TCP proxy on loopback that misbehaves on request: what stands between a function and a service is the network."""
+"""A TCP proxy on loopback that misbehaves on request, as the network between a function and a service does."""
 
 import asyncio
 import contextlib
 import re
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from math import inf
 from typing import Any, Self
 
 CHUNK = 64 * 1024
@@ -28,7 +29,7 @@ class Proxy:
         self._refusing = False
         self._flowing = asyncio.Event()
         self._swallow: re.Pattern[bytes] | None = None
-        self._share = 1.0
+        self._times = inf
         self._answer: Serve | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -53,9 +54,9 @@ class Proxy:
         """Take everything and pass nothing on, in either direction."""
         self._do(self._set_flowing(on=False))
 
-    def swallow(self, pattern: bytes = b"") -> None:
+    def swallow(self, pattern: bytes, times: float = inf) -> None:
         """Pass on what is asked, and cut the connection in place of the answer to what matches `pattern`."""
-        self._swallow = re.compile(pattern)
+        self._swallow, self._times = re.compile(pattern), times
 
     def answer(self, serve: Serve) -> None:
         """Have `serve` answer in place of the service."""
@@ -135,7 +136,8 @@ class Proxy:
     async def _asked(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, line: "_Line") -> None:
         while data := await source.read(CHUNK):
             await self._flowing.wait()
-            if self._swallow is not None and self._swallow.search(data):
+            if self._swallow is not None and self._times > 0 and self._swallow.search(data):
+                self._times -= 1
                 line.doomed = True
             target.write(data)
             await target.drain()

@@ -171,9 +171,9 @@ def _total(reports: list[dict[str, object]], name: str) -> int:
 def table(result: Result) -> str:
     """Return the figures as a table."""
     options = result.options
+    inflicted, kinds = sum(result.faults.values()), len(result.faults)
     rows = [
-        f"seed {options.seed}, {options.jobs:,} jobs, {sum(result.faults.values())} faults of {len(result.faults)} "
-        f"kinds, {sum(result.ticks.values())} ticks' fates, {result.seconds:.0f} s",
+        f"seed {options.seed}, {options.jobs:,} jobs, {inflicted} faults of {kinds} kinds, {result.seconds:.0f} s",
         "",
         *(_row(line.words, result.figures[line.name], "must be 0" if line.forbidden else "") for line in LINES),
         "",

@@ -56,6 +56,9 @@ class Striker:
             self._passes += 1
             if self._passes == self._plan.nth:
                 os.kill(os.getpid(), self._plan.signal)
+                time.sleep(
+                    0.05
+                )  # another thread may be the one that is interrupted: be stopped here, not further on
 
     def around(self, call: Callable[..., Any], step: str) -> Callable[..., Any]:
         """Return `call` between its two steps."""
@@ -93,7 +96,7 @@ def arrange(plan: Plan) -> None:
         striker.at("enter.before")
         return context(*args)
 
-    composition.context = entered
+    vars(composition)["context"] = entered
 
 
 if __name__ == "__main__":

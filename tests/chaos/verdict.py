@@ -30,7 +30,8 @@ class Figure:
 FIGURES = (
     Figure("accepted", "jobs accepted", "select count(*) from accepted", forbidden=False),
     Figure("lost", "lost: not terminal at the end",
-           "select count(*) from accepted a where not exists (select from minutehand.finished f where f.id = a.id)"),
+           """select count(*) from accepted a
+              where not exists (select from minutehand.finished f where f.id = a.id)"""),
     Figure("unasked", "made twice, or never asked for",
            "select count(*) from minutehand.jobs j where not exists (select from accepted a where a.id = j.id)"),
     Figure("entered_again", "entered again without a settled retry or an expired lease",
@@ -57,6 +58,7 @@ FIGURES = (
     Figure("early", "entered before due",
            """select count(*) from entries e join minutehand.jobs j using (id)
               left join minutehand.finished f on f.id = e.id and f.attempt = e.attempt
+                and f.status <> 'cancelled' and coalesce(f.reason, '') not like 'expired:%'
               where e.at < j.run_at or e.at < f.run_at"""),
     Figure("outlived", "entered after the lease of that start had expired",
            """select count(*) from entries e join minutehand.errors r
@@ -114,7 +116,7 @@ def judge(database_url: str, asked: Asked, ledger: Path) -> dict[str, int]:
         cursor.execute("analyze accepted; analyze entries; analyze cancelled; analyze ends")
         found = {}
         for figure in FIGURES:
-            cursor.execute(figure.sql)  # type: ignore[arg-type]
+            cursor.execute(figure.sql.encode())
             row = cursor.fetchone()
             assert row is not None
             found[figure.name] = int(row[0])

@@ -110,7 +110,7 @@ class World:
         """Run a statement on the first record, past every proxy."""
         url = self.stack.superuser_url if superuser else self.stack.database_url
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def count_open(self, url: str) -> int:

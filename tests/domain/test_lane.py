@@ -64,19 +64,21 @@ def ids(work: Sequence[Work]) -> list[str]:
 class Told:
     """What a lane told of its jobs."""
 
+    refused: set[str] = field(default_factory=set)
     waited: dict[str, float] = field(default_factory=dict)
     finished: list[tuple[str, Outcome]] = field(default_factory=list)
 
     def lane(self, runner: Slots, clock: Hands) -> Lane:
         """Return a lane that tells this."""
 
-        def entered(work: Work, queued: float) -> None:
+        def admit(work: Work, queued: float) -> bool:
             self.waited[work.start.id] = queued
+            return work.start.id not in self.refused
 
         def finished(work: Work, outcome: Outcome) -> None:
             self.finished.append((work.start.id, outcome))
 
-        return Lane(runner, clock, entered, finished)
+        return Lane(runner, clock, admit, finished)
 
 
 def test_job_that_finishes_lets_the_next_in() -> None:
@@ -91,6 +93,15 @@ def test_job_that_finishes_lets_the_next_in() -> None:
     assert told.finished == [("1", DONE)]
     assert told.waited == {"0": 0, "1": 0, "2": 3}
     assert lane.busy == 3
+
+
+def test_what_is_refused_is_not_entered_and_takes_no_slot() -> None:
+    """A job whose lease is used up is passed over: the next takes its place."""
+    runner, told = Slots(2), Told(refused={"0", "2"})
+    lane = told.lane(runner, Hands())
+    lane.put(jobs(4))
+    assert runner.entered == ["1", "3"]
+    assert lane.busy == 2
 
 
 def test_no_more_is_started_than_has_a_slot() -> None:

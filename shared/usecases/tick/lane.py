@@ -17,19 +17,20 @@ LOOK_AHEAD = 1.0
 class Lane:
     """Enters work as slots come free, in order.
 
-    `finished(work, outcome)` is called for each; `entered(work, queued_s)` when it is entered.
+    `admit(work, queued_s)` is asked just before each is entered; what it refuses is dropped.
+    `finished(work, outcome)` is called for each that was entered.
     """
 
     def __init__(
         self,
         runner: Runner,
         clock: Clock,
-        entered: Callable[[Work, float], None],
+        admit: Callable[[Work, float], bool],
         finished: Callable[[Work, Outcome], None],
     ) -> None:
         self.runner = runner
         self._clock = clock
-        self._entered, self._finished = entered, finished
+        self._admit, self._finished = admit, finished
         self._queue: deque[tuple[Work, float]] = deque()
         self._running = 0
         self._pace = Pace()
@@ -68,10 +69,10 @@ class Lane:
         entered = 0
         while self._queue and self._running < self.runner.slots and entered < SLICE and not self.runner.stuck:
             work, since = self._queue.popleft()
-            self._running += 1
-            entered += 1
-            self._entered(work, now - since)
-            self._enter(work)
+            if self._admit(work, now - since):
+                self._running += 1
+                entered += 1
+                self._enter(work)
         self._pace.add(now, entered)
         self._pumping = False
         if entered == SLICE and self._queue:

@@ -48,6 +48,10 @@ INDEX_PAUSE = 5.0
 """Seconds to leave an index alone that did not answer."""
 PATIENCE = 10.0
 """Seconds to go on asking a record that does not answer; after that the tick ends and the next one tries."""
+SUSPECTS = 16
+"""Jobs that were lost with a function before, and that one tick keeps to run them alone."""
+SUSPECT_WAIT_MS = 1000
+"""How long those beyond are left alone, at least; at most twice as long."""
 POLL = 1.0
 """Seconds between looks for new work while handlers run and nothing is due."""
 
@@ -104,7 +108,7 @@ class Tick:
         self._asked_for_drainers = False
         self._longest = 0.0  # time limit among what was started
         self._lanes = {
-            isolation: Lane(runner, parts.clock, self._on_entered, self._on_finished)
+            isolation: Lane(runner, parts.clock, self._admit, self._on_finished)
             for isolation, runner in parts.runners.items()
         }
         self._settler = Settler(parts.record, parts.clock, self._on_settled)
@@ -121,14 +125,14 @@ class Tick:
         """
         self._began = self._parts.clock.monotonic()
         self._deadline = self._began + self._limits.budget
-        settling = asyncio.create_task(self._settler.run(lambda: self._deadline + LEASE_MARGIN_MS / 1000))
+        self._settling = asyncio.create_task(self._settler.run(lambda: self._deadline + LEASE_MARGIN_MS / 1000))
         try:
             await self._drain()
         finally:
             await self._wind_up()
-            settling.cancel()
+            self._settling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await settling
+                await self._settling
         await self._wait_for_drainers()
         return self._finish()
 
@@ -139,7 +143,7 @@ class Tick:
         await self._restore()
         while not self._stopping and (lanes := self._open_lanes()) and not self._stuck:
             if self._must_run_suspect():
-                await self._run_suspect()
+                await self._run_suspects()
             elif not any(lane.room for lane in lanes):
                 await self._wait(POLL)
             elif await self._start_due(lanes):
@@ -149,7 +153,7 @@ class Tick:
             elif self._busy:
                 await self._wait_while_busy()
             elif self._suspects:
-                await self._run_suspect()
+                await self._run_suspects()
             elif not await self._linger():
                 break
         if self._stopping or self._stuck or self._has_due():
@@ -195,7 +199,8 @@ class Tick:
 
     @property
     def _busy(self) -> int:
-        return sum(lane.busy for lane in self._lanes.values()) + self._settler.unsettled
+        unsettled = 0 if self._settling.done() else self._settler.unsettled  # done: by an error, which run() raises
+        return sum(lane.busy for lane in self._lanes.values()) + unsettled
 
     @property
     def _left(self) -> float:
@@ -301,8 +306,15 @@ class Tick:
         types = {c.type for c in claimed}  # they fitted the budget when they were claimed, a moment ago
         leases = {t: round(self._parts.handlers[t].timeout * 1000) + LEASE_MARGIN_MS for t in types}
         asked_at = self._parts.clock.monotonic()
-        started = await self._ask(self._start_call, [c.id for c in claimed], token, leases, alone)
         of = {c.id: c for c in claimed}
+        try:
+            started = await self._ask(self._start_call, list(of), token, leases, alone)
+        except RecordUnavailableError:
+            # The record may have started them and lost the answer: nobody has entered them.
+            self._claims.update(of)
+            for id_ in of:
+                self._settler.put(Settlement(id_, token, Unstarted()))
+            raise
         self._follow(of, started)
         work: dict[Isolation, list[Work]] = {}
         for start in started.starts:
@@ -332,16 +344,35 @@ class Tick:
                 case Verdict.EARLY | Verdict.LEASED:
                     self._moves.wait.append((claim, wait_ms or 0))
                     self._report.skipped += 1
-                case Verdict.ALONE:
+                case Verdict.ALONE if len(self._suspects) < SUSPECTS or id_ in self._suspects:
                     self._suspects[id_] = claim
+                case Verdict.ALONE:
+                    # Left to other ticks, and to this one later: were they held here, one that kills its function
+                    # would keep them all from running.
+                    self._moves.wait.append((claim, round(SUSPECT_WAIT_MS * (1 + self._parts.chance.jitter()))))
+                    self._report.returned += 1
                 case Verdict.FULL:
                     self._moves.back.append(claim)
                     self._report.returned += 1
 
     # ------------------------------------------------------------------ run and settle
 
-    def _on_entered(self, work: Work, queued: float) -> None:
+    def _admit(self, work: Work, queued: float) -> bool:
+        """Tell whether a started job may be entered: not after a freeze that used up its lease.
+
+        By then another tick may have run it, or a person cancelled it.
+        """
+        if self._lease_until[work.start.id] - self._parts.clock.monotonic() < work.handler.timeout:
+            self._give_back(work)
+            return False
         self._report.lateness.add(work.start.late_ms + round(queued * 1000))
+        return True
+
+    def _give_back(self, work: Work) -> None:
+        """Settle a started job that was not entered."""
+        self._lease_until.pop(work.start.id)
+        self._settler.put(Settlement(work.start.id, work.start.token, Unstarted()))
+        self._progress.set()
 
     def _on_finished(self, work: Work, outcome: Outcome) -> None:
         start = work.start
@@ -358,7 +389,7 @@ class Tick:
         claim = self._claims.pop(settlement.id)
         self._progress.set()
         if settled.lost:
-            self._report.late_writes += 1
+            self._report.late_writes += not isinstance(settlement.decision, Unstarted)
             return
         match settlement.decision:
             case Done():
@@ -438,21 +469,27 @@ class Tick:
         longest = max((self._parts.handlers[c.type].timeout for c in self._suspects.values()), default=0.0)
         return bool(self._suspects) and self._left <= longest + MARGIN
 
-    async def _run_suspect(self) -> None:
-        """Run one such job with nothing beside it: if it kills this function too, it takes nobody with it."""
-        fitting = set(self._fitting())
-        claim = next((c for c in self._suspects.values() if c.type in fitting), None)
-        if claim is None:
-            self._moves.back.extend(self._suspects.values())
-            self._report.returned += len(self._suspects)
-            self._suspects.clear()
-            return
+    async def _run_suspects(self) -> None:
+        """Run such jobs one by one, for a while: one that kills this function too takes nobody with it."""
+        until = self._parts.clock.monotonic() + POLL
         while self._busy:
             await self._wait(POLL)
-        del self._suspects[claim.id]
-        await self._start([claim], alone=True)
-        while self._busy:
-            await self._wait(POLL)
+        while self._suspects and not self._stopping and not self._stuck:
+            fitting = set(self._fitting())
+            able = [claim for claim in self._suspects.values() if claim.type in fitting]
+            if not able:
+                self._moves.back.extend(self._suspects.values())
+                self._report.returned += len(self._suspects)
+                self._suspects.clear()
+                return
+            # Any of them: were it the oldest, one that kills its function would come first for every tick.
+            claim = able[int(self._parts.chance.jitter() * len(able))]
+            del self._suspects[claim.id]
+            await self._start([claim], alone=True)
+            while self._busy:
+                await self._wait(POLL)
+            if self._parts.clock.monotonic() >= until:
+                return
 
     # ------------------------------------------------------------------ end
 
@@ -460,8 +497,7 @@ class Tick:
         """Let what runs finish, settle it, and hand back what was claimed and not started."""
         for lane in self._lanes.values():
             for work in lane.take_back():
-                self._lease_until.pop(work.start.id)
-                self._settler.put(Settlement(work.start.id, work.start.token, Unstarted()))
+                self._give_back(work)
         while self._busy:
             self._progress.clear()
             with contextlib.suppress(TimeoutError):

@@ -1,0 +1,106 @@
+"""A tick is struck at each step of its pipeline: what follows is always the same as if it had not been."""
+
+import signal
+import time
+import uuid
+
+import pytest
+
+from shared import composition
+from tests.chaos.conftest import Strike, wait_until_frozen
+from tests.chaos.tick import STEPS
+from tests.tick.conftest import Deployment
+
+LEASE_MARGIN = 0.5
+"""Seconds after which the frozen ticks of these tests, by their own clock, have no lease left for a whole run."""
+
+
+def let_time_pass(deployment: Deployment) -> None:
+    """Let leases, holds and waits be over, as the real time would have it."""
+    deployment.lapse()
+    deployment.make_due()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_tick_killed_at_any_step_loses_nothing(deployment: Deployment, strike: Strike, step: str) -> None:
+    """SIGKILL there: each job completes, entered once, or twice where its first start was lost.
+
+    Guards: `minutehand.lapse`, and Moves.add's `ZADD NX` of every page.
+    """
+    jobs = [deployment.create("note") for _ in range(5)]
+    process = strike(step, signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+    let_time_pass(deployment)
+    deployment.tick()
+    assert deployment.statuses() == {"completed": 5}
+    entries = deployment.entries()
+    assert set(entries) == set(jobs)
+    assert max(entries.values()) <= 2
+    assert all(deployment.job(job)["crashes"] >= entries[job] - 1 for job in jobs)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_tick_terminated_at_any_step_ends_in_order(deployment: Deployment, strike: Strike, step: str) -> None:
+    """SIGTERM there: the tick exits with its report, nothing stays leased, nothing counts as a crash.
+
+    Guards: `Tick.stop` and `Tick._wind_up`.
+    """
+    for _ in range(5):
+        deployment.create("note")
+    process = strike(step, signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert deployment.sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
+    deployment.make_due()
+    deployment.tick()
+    assert deployment.statuses() == {"completed": 5}
+    assert max(deployment.entries().values()) == 1
+    assert deployment.sql.execute("select count(*) from minutehand.errors").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_tick_frozen_at_any_step_enters_nothing_when_it_wakes(
+    deployment: Deployment, strike: Strike, step: str
+) -> None:
+    """SIGSTOP past the lease, everything done by another tick, SIGCONT: no job is entered again, nothing changes.
+
+    Guards: `Tick._admit`; the token in `minutehand_settle_v1` and `minutehand_start_v1`.
+    """
+    jobs = [deployment.create("note") for _ in range(5)]
+    process = strike(step, signal.SIGSTOP, lease_margin_ms=500)
+    wait_until_frozen(process)
+    before = deployment.entries()
+    let_time_pass(deployment)
+    deployment.tick()
+    assert deployment.statuses() == {"completed": 5}
+    after = deployment.entries()
+    time.sleep(LEASE_MARGIN)
+    process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert deployment.statuses() == {"completed": 5}
+    late = 1 if step == "enter.before" else 0  # it was past the last look at its lease
+    assert sum(deployment.entries().values()) <= sum(after.values()) + late
+    assert all(deployment.entries()[job] <= before[job] + 1 + late for job in jobs)
+
+
+def test_a_tick_that_wakes_does_not_enter_what_was_cancelled_meanwhile(
+    deployment: Deployment, strike: Strike
+) -> None:
+    """A job that was started, lost its lease to a freeze, and was cancelled is not entered when the tick goes on.
+
+    Guards: `Tick._admit`.
+    """
+    job = deployment.create("note")
+    process = strike("start.after", signal.SIGSTOP, lease_margin_ms=500)
+    wait_until_frozen(process)
+    deployment.lapse()
+    composition.record().page(["note"], 1000, 10)  # another tick's look, which ends the lease
+    answer = composition.record().cancel(uuid.UUID(job))
+    assert answer is not None
+    assert answer.cancelled
+    time.sleep(LEASE_MARGIN)
+    process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=60)
+    assert deployment.entries() == {}
+    assert deployment.job(job)["status"] == "cancelled"
