@@ -89,13 +89,13 @@ def test_an_index_that_became_a_replica_is_left_for_its_successor(
         assert deployment.tick().completed == 1
         waiting = deployment.create("note")
         deployment.redis.config_set("masterauth", str(old.password))
-        deployment.redis.replicaof("127.0.0.1", successor.port)  # type: ignore[no-untyped-call]
+        deployment.redis.replicaof("127.0.0.1", successor.port)
         try:
             proxy.switch(successor.port)
             late = deployment.create("note")
             report = deployment.tick()
         finally:
-            deployment.redis.replicaof("NO", "ONE")  # type: ignore[no-untyped-call]
+            deployment.redis.replicaof("NO", "ONE")
         assert (report.completed, report.index_errors) == (2, 0)
         assert deployment.entries()[waiting] == deployment.entries()[late] == 1
         composition.close()
