@@ -64,7 +64,7 @@ def measure(folder: Path, env: Mapping[str, str], rounds: int = ROUNDS) -> dict[
     """Build everything in `folder` and return each function's median in ms."""
     machine = Machine.make(folder / "machine")
     api, tick = (unzip(build(kind, Target.here(), folder).file, folder / kind.name) for kind in AWS)
-    env = {**env, "MINUTEHAND_API_KEYS": KEY, "TICK_BUDGET_SECONDS": "100"}
+    env = {**env, "MINUTEHAND_API_KEYS": KEY, "TICK_BUDGET_SECONDS": "100", "LINGER_SECONDS": "0"}
     job = {"type": "email_notification", "payload": {"to": "a@example.com", "subject": "s", "message": "m"}}
     create = http_event(
         "POST",
