@@ -9,7 +9,7 @@ from collections.abc import Callable
 from werkzeug import Request, Response
 
 FUNCTIONS = (
-    *("create_job", "create_jobs", "list_jobs", "get_job", "cancel_job"),
+    *("create_job", "create_jobs", "list_jobs", "get_job", "explain_job", "cancel_job"),
     *("health", "openapi", "not_found", "tick"),
 )
 

@@ -10,6 +10,7 @@ locals {
     create_jobs = ["SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS"]
     list_jobs   = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
     get_job     = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
+    explain_job = ["SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS"]
     cancel_job  = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
     health      = ["SUPABASE_KEY"]
     openapi     = []

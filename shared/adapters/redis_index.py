@@ -22,6 +22,7 @@ from shared.ports.index import PLAIN, Ask, Claimed, Lane, Moves, Step
 from shared.ports.record import Due
 
 STEP = files("shared.adapters.lua").joinpath("step.lua").read_text()
+WHEN = files("shared.adapters.lua").joinpath("when.lua").read_text()
 CONNECT_TIMEOUT = 2.0
 """Seconds to reach Redis. Short: without an index the record is asked instead."""
 ANSWER_TIMEOUT = 2.0
@@ -113,6 +114,12 @@ class RedisIndex:
         places = _Places(installation, moves, ())
         return int(self._call(places.keys, _argument(places, moves, (), Ask(), dry=True))[0])
 
+    def when(self, installation: str, job: Due) -> int | None:
+        """See the port."""
+        key = key_of(installation, job.type, job.priority)
+        found = self._asked(lambda: self._connected().eval(WHEN, 1, key, job.id))
+        return None if found is None else int(found)
+
     def listen(self, installation: str, woken: Callable[[], None]) -> "Kicks":
         """See the port. Costs a connection, and one command in each LISTEN seconds."""
         return Kicks(self._server.client(answer_timeout=LISTEN + ANSWER_TIMEOUT), _kick_key(installation), woken)
@@ -125,16 +132,19 @@ class RedisIndex:
             client.close()
 
     def _call(self, keys: Sequence[str], argument: str) -> Any:
+        return self._asked(lambda: self._eval(keys, argument))
+
+    def _asked(self, ask: Callable[[], Any]) -> Any:
         try:
             try:
-                return self._eval(keys, argument)
+                return ask()
             except MovedError:
                 self._server.moved()
                 self.close()
-                return self._eval(keys, argument)
+                return ask()
             except ReadOnlyError:  # after a failover this connection still leads to the old server
                 self.close()
-                return self._eval(keys, argument)
+                return ask()
         except (RedisError, OSError) as e:
             raise IndexUnavailableError(f"The index does not answer: {type(e).__name__}.") from e
 

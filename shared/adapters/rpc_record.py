@@ -107,6 +107,11 @@ class RpcRecord:
         answer = self._rpc("minutehand_prune_v1", {"keep_s": keep_s, "max_rows": limit, "after": after})
         return Pruned(answer["deleted"], answer["next"])
 
+    def explain(self, job: UUID) -> JobJson | None:
+        """See the port."""
+        found: JobJson | None = self._rpc("minutehand_explain_v1", {"id": str(job)})
+        return found
+
     def health(self) -> JobJson:
         """See the port."""
         answer: JobJson = self._rpc("minutehand_health_v1", {})

@@ -102,6 +102,10 @@ class Index(Protocol):
         """Return how many of `jobs` are not in the index."""
         ...
 
+    def when(self, installation: str, job: Due) -> int | None:
+        """Return in how many ms the index will look at a job, 0 or less when it is due; None if it has it not."""
+        ...
+
     def listen(self, installation: str, woken: Callable[[], None]) -> Listener:
         """Call `woken`, from another thread, whenever there is a kick; not at all while there is no answer."""
         ...

@@ -186,6 +186,10 @@ class Record(Protocol):
         """Look at `limit` of the oldest finished jobs at most, and delete what ended more than `keep_s` seconds ago."""
         ...
 
+    def explain(self, job: UUID) -> JobJson | None:
+        """Return why a job is where it is; `20261124000006_minutehand_explain.sql` says what it holds."""
+        ...
+
     def health(self) -> JobJson:
         """Return the version of the record's functions, its installation and its clock."""
         ...

@@ -19,6 +19,7 @@ ROUTES: Mapping[tuple[str, str], str] = {
     ("POST", "/jobs/batch"): "create_jobs",
     ("GET", "/jobs"): "list_jobs",
     ("GET", "/jobs/{id}"): "get_job",
+    ("GET", "/jobs/{id}/explain"): "explain_job",
     ("PUT", "/jobs/{id}/cancel"): "cancel_job",
     ("GET", "/health"): "health",
     ("GET", "/openapi.json"): "openapi",
@@ -125,6 +126,17 @@ def _job() -> Json:
     return whole
 
 
+def _explanation() -> Json:
+    return _object(
+        {
+            "id": _ID,
+            "status": _TEXT,
+            "because": {"type": "array", "items": _TEXT, "description": "What matters most comes first."},
+            "index": {**_TEXT, "description": "due, waiting, absent, away, unused, not asked, or a later word."},
+        }
+    )
+
+
 def _problem() -> Json:
     fault = _object({"pointer": _TEXT, "detail": _TEXT})
     return _object(
@@ -209,6 +221,11 @@ def _paths() -> Json:
             "summary": "Get a job",
             "parameters": by_id,
             "responses": _answers({"200": _json("The job.", _ref("Job"))}, 401, 404, 503),
+        },
+        "explain_job": {
+            "summary": "Ask why a job is where it is",
+            "parameters": by_id,
+            "responses": _answers({"200": _json("In words, for people.", _explanation())}, 401, 404, 503),
         },
         "cancel_job": {
             "summary": "Cancel a pending job",

@@ -148,6 +148,16 @@ def test_installations_do_not_see_each_other(index: RedisIndex) -> None:
     assert len(index.step("staging", Moves(), [Lane(["noop"], 9)], Ask(HOLD)).claimed) == 1
 
 
+def test_when_says_in_how_long_a_job_is_looked_at(index: RedisIndex) -> None:
+    """Due, waiting, held or not there: each is told, and nothing moves."""
+    add(index, due(1), due(2, wait_ms=60_000))
+    assert (index.when(HERE, due(1)) or 0) <= 0
+    assert 50_000 < (index.when(HERE, due(2)) or 0) <= 60_000
+    assert index.when(HERE, due(3)) is None
+    assert ns(claim(index)) == [1]
+    assert 0 < (index.when(HERE, due(1)) or 0) <= HOLD
+
+
 def test_missing_counts_and_changes_nothing(index: RedisIndex) -> None:
     """What is not in the index is counted, and still is not."""
     add(index, due(1))

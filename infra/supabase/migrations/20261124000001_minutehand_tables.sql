@@ -103,6 +103,13 @@ create table minutehand.paused (
 );
 comment on table minutehand.paused is 'Job types that no tick starts: insert a row to pause, delete it to resume.';
 
+create table minutehand.ticks (
+  one   boolean primary key default true check (one),
+  at    timestamptz not null,
+  types text[] not null
+);
+comment on table minutehand.ticks is 'When a tick last looked for work, within 5 s, and which types it could run.';
+
 create table minutehand.installation (
   one boolean primary key default true check (one),
   id  text not null default substr(md5(gen_random_uuid()::text), 1, 12)

@@ -55,6 +55,10 @@ declare
   ended record;
   answer jsonb;
 begin
+  if not exists (select from minutehand.ticks t where t.at > now() - interval '5 s') then
+    insert into minutehand.ticks (at, types) values (now(), types)
+    on conflict (one) do update set at = excluded.at, types = excluded.types;
+  end if;
   select * into ended from minutehand.lapse(1000);
   delete from minutehand.idempotency i using (
     select o.owner, o.key from minutehand.idempotency o where o.created_at < now() - interval '24 hours'
