@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+import main
 from infra.local import routes
 from infra.package.tree import ROOT
 from shared import config
 from tests.deploy.conftest import Service
 
 Template = dict[str, Any]
-INDEXING = {"create_job", "create_jobs", "tick"}
+INDEXING = {"create_job", "create_jobs", "explain_job", "tick"}
 """The functions that know Redis."""
 EXPLAINED = {
     "W3005": "osls writes each DependsOn that a Ref implies already",
@@ -149,11 +150,11 @@ def test_secrets_are_references(template: Template, service: Service) -> None:
 
 
 def test_each_function_gets_the_settings_it_uses(template: Template) -> None:
-    """Only what creates jobs and tick know Redis, only tick knows mail and storage, and not_found knows nothing."""
+    """Only what writes or explains the index knows Redis, only tick knows mail and storage, and not_found knows nothing."""
     given = {
         name: set(each.get("Environment", {}).get("Variables", {})) for name, each in functions(template).items()
     }
-    assert {name for name, variables in given.items() if "REDIS_URL" in variables} == INDEXING
+    assert {name for name, variables in given.items() if "REDIS_URL" in variables} == INDEXING & set(main.FUNCTIONS)
     assert {name for name, variables in given.items() if "MAIL_URL" in variables} == {"tick"}
     assert "MINUTEHAND_API_KEYS" not in given["tick"]
     assert not given["not_found"]
