@@ -204,7 +204,8 @@ def tick(budget: float | None = None, linger: float | None = None, *, drainer: b
     and calls no others.
     Raises `ConfigError` when a handler's time limit could never fit into TICK_BUDGET_SECONDS.
     """
-    from shared.usecases.tick.tick import MARGIN, Limits, Parts, Tick
+    from shared.usecases.tick.parts import MARGIN, Limits, Parts
+    from shared.usecases.tick.tick import Tick
 
     most = settings()
     for handler in handlers().values():
@@ -215,7 +216,9 @@ def tick(budget: float | None = None, linger: float | None = None, *, drainer: b
             )
     clock = SystemClock()
     horizon_ms = round(most.horizon * 1000)
-    parts = Parts(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms, drainers())
+    parts = Parts(
+        record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms, drainers(), retention()
+    )
     limits = Limits(
         most.tick_budget if budget is None else min(budget, most.tick_budget),
         0 if drainer else most.linger if linger is None else min(linger, most.linger),

@@ -58,6 +58,8 @@ class Report:
     stuck: int = 0
     """Handlers that passed their time limit and could not be ended."""
     index_errors: int = 0
+    pruned: int = 0
+    """Finished jobs that were deleted because they were older than RETENTION_DAYS."""
     drainers: int = 0
     """Further drainers that were called."""
     lingered_ms: int = 0
@@ -90,6 +92,7 @@ class Report:
                     "stuck",
                     "index_errors",
                     "drainers",
+                    "pruned",
                     "lingered_ms",
                     "budget_ms",
                     "duration_ms",

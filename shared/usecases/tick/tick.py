@@ -5,29 +5,22 @@ is settled. The record's calls block, so each is made in a thread; everything el
 """
 
 import asyncio
-import contextlib
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TypeVar
 
-from shared.domain.errors import IndexUnavailableError, RecordUnavailableError
-from shared.domain.handler import Handler, Isolation
-from shared.domain.outcome import Outcome, Returned
-from shared.domain.policy import Attempt, Dead, Done, RetryAfter, Unstarted, decide
-from shared.ports import index as ports_index
-from shared.ports.clock import Chance, Clock
-from shared.ports.drainers import Drainers
-from shared.ports.index import PLAIN, Ask, Claimed, Index, Listener, Moves
-from shared.ports.record import Due, Page, Record, Settled, Settlement, Started, Verdict
-from shared.ports.runner import Runner, Work
-from shared.usecases.tick.fan_out import further
-from shared.usecases.tick.lane import Lane
+from shared.domain.errors import RecordUnavailableError
+from shared.ports.index import Ask, Claimed, Lane
+from shared.ports.record import Page, Started, Verdict
+from shared.usecases.tick.fan_out import FanOut
+from shared.usecases.tick.index_side import IndexSide
+from shared.usecases.tick.parts import MARGIN, Limits, Parts
 from shared.usecases.tick.report import Report
-from shared.usecases.tick.restore import ROTATE_EVERY, Restorer
-from shared.usecases.tick.settler import RETRY_WAITS, Settler
+from shared.usecases.tick.restore import ROTATE_EVERY
+from shared.usecases.tick.running import Running, by_id
+from shared.usecases.tick.settler import RETRY_WAITS
+from shared.usecases.tick.wakeup import Wakeup
 
 log = logging.getLogger("minutehand")
 Answer = TypeVar("Answer")
@@ -40,83 +33,36 @@ HOLD_MS = 10_000
 """How long a claim keeps others off: enough to reach the record, short enough to wait for when a tick dies."""
 LEASE_MARGIN_MS = 10_000
 """What a lease lasts beyond the handler's time limit, for settling."""
-MARGIN = 2.0
-"""Seconds of the budget that are kept for settling and reporting after the last handler may have ended."""
-FAN_OUT_AFTER = 1.0
-"""Seconds of draining after which the rate is known well enough to say whether others are needed."""
-INDEX_PAUSE = 5.0
-"""Seconds to leave an index alone that did not answer."""
 PATIENCE = 10.0
 """Seconds to go on asking a record that does not answer; after that the tick ends and the next one tries."""
-SUSPECTS = 16
+SUSPECTS = 64
 """Jobs that were lost with a function before, and that one tick keeps to run them alone."""
-SUSPECT_WAIT_MS = 1000
+SUSPECT_WAIT_MS = 2000
 """How long those beyond are left alone, at least; at most twice as long."""
 POLL = 1.0
 """Seconds between looks for new work while handlers run and nothing is due."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a tick is made of."""
-
-    record: Record
-    index: Index | None
-    clock: Clock
-    chance: Chance
-    handlers: Mapping[str, Handler]
-    runners: Mapping[Isolation, Runner]
-    restorer: Restorer
-    horizon_ms: int
-    drainers: Drainers | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long a tick goes on, in seconds from its beginning."""
-
-    budget: float
-    """For all it does, provided that handlers end within their time limits."""
-    linger: float = 0
-    """For waiting when nothing is due but something will be; 0: it does not wait."""
-    drainers: int = 0
-    """How many further drainers it may call, once. A drainer calls none: drainers that did would never end."""
 
 
 class Tick:
     """One tick; `await run()` does all of it."""
 
     def __init__(self, parts: Parts, limits: Limits) -> None:
-        self._parts = parts
-        self._limits = limits
+        self._parts, self._limits = parts, limits
         self._report = Report(budget_ms=round(limits.budget * 1000))
-        self._moves = Moves()
-        self._claims: dict[str, Claimed] = {}
+        self._wakeup = Wakeup()
+        self._index = IndexSide(parts.index, parts.clock, self._report)
+        self._running = Running(parts, self._report, lambda: self._index.moves, self._wakeup.happened)
         self._suspects: dict[str, Claimed] = {}
-        self._lease_until: dict[str, float] = {}
-        self._progress = asyncio.Event()
-        self._stopping = False
         self._page = Page("", [], None, frozenset(), {}, {}, 0, 0)
         self._fresh = False  # whether the page is newer than the last claim
-        self._index_back_at = 0.0
         self._rotated_at = 0.0
-        self._generation: int | None = None  # None until the index has given one
-        self._superseded = False
-        self._next_due_at = math.inf  # when the index said that something comes due
-        self._listener: Listener | None = None
-        self._kicked = False
-        self._asked_for_drainers = False
-        self._longest = 0.0  # time limit among what was started
-        self._lanes = {
-            isolation: Lane(runner, parts.clock, self._admit, self._on_finished)
-            for isolation, runner in parts.runners.items()
-        }
-        self._settler = Settler(parts.record, parts.clock, self._on_settled)
+        self._stopping = False
+        self._fan_out = FanOut(parts.drainers, limits.drainers, parts.clock, self._report)
 
     def stop(self) -> None:
         """Start nothing more; what runs is finished, the rest handed back."""
         self._stopping = True
-        self._progress.set()
+        self._wakeup.happened()
 
     async def run(self) -> Report:
         """Do the work and return the report.
@@ -124,25 +70,23 @@ class Tick:
         Raises `RecordUnavailableError` or `RecordSetupError` when the record was away for the whole tick.
         """
         self._began = self._parts.clock.monotonic()
+        self._fan_out.begin()
         self._deadline = self._began + self._limits.budget
-        self._settling = asyncio.create_task(self._settler.run(lambda: self._deadline + LEASE_MARGIN_MS / 1000))
+        self._running.begin(lambda: self._deadline + LEASE_MARGIN_MS / 1000)
         try:
             await self._drain()
         finally:
             await self._wind_up()
-            self._settling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._settling
-        await self._wait_for_drainers()
-        return self._finish()
+        await self._prune()
+        return await self._finish()
 
     # ------------------------------------------------------------------ drain
 
     async def _drain(self) -> None:
         """Go round: claim and start what is due; where nothing is, look at a fresh page before saying so."""
         await self._restore()
-        while not self._stopping and (lanes := self._open_lanes()) and not self._stuck:
-            if self._must_run_suspect():
+        while not self._stopping and (lanes := self._open_lanes()) and not self._running.stuck:
+            if self._must_run_suspects():
                 await self._run_suspects()
             elif not any(lane.room for lane in lanes):
                 await self._wait(POLL)
@@ -150,35 +94,27 @@ class Tick:
                 await self._rotate()
             elif not self._fresh:
                 await self._restore()
-            elif self._busy:
+            elif self._running.busy:
                 await self._wait_while_busy()
             elif self._suspects:
                 await self._run_suspects()
             elif not await self._linger():
                 break
-        if self._stopping or self._stuck or self._has_due():
+        if self._stopping or self._running.stuck or self._has_due():
             self._report.stopped = "budget"
-
-    @property
-    def _stuck(self) -> int:
-        return sum(runner.stuck for runner in self._parts.runners.values())
 
     def _has_due(self) -> bool:
         """Tell whether something is known to be due that this tick leaves to the next."""
-        return not self._fresh or any(
-            entry.wait_ms == 0 and entry.type not in self._fitting() for entry in self._page.jobs
-        )
+        fitting = set(self._fitting())
+        return not self._fresh or any(d.wait_ms == 0 and d.type not in fitting for d in self._page.jobs)
 
-    async def _start_due(self, lanes: Sequence[ports_index.Lane]) -> bool:
+    async def _start_due(self, lanes: Sequence[Lane]) -> bool:
         """Claim what is due and start it; tell whether there was any."""
-        ask = Ask(
-            HOLD_MS, enter=self._generation is None and self._limits.linger > 0, count=self._may_call_drainers()
-        )
-        step = await self._step(lanes, ask) if self._index_is_up() else None
-        if step is not None:
-            self._note_step(step)
-            if ask.count:
-                await self._call_drainers(step.due)
+        enter = not self._index.entered and self._limits.linger > 0
+        count = self._fan_out.wants_to_know()
+        step = await self._index.step(lanes, Ask(HOLD_MS, enter=enter, count=count))
+        if step is not None and count:
+            await self._fan_out.call(step.due, self._left - self._running.longest)
         claimed = list(step.claimed) if step is not None else self._due_on_page(lanes)
         if claimed:
             self._fresh = False
@@ -186,7 +122,7 @@ class Tick:
             await self._start(claimed)
         return bool(claimed)
 
-    def _due_on_page(self, lanes: Sequence[ports_index.Lane]) -> list[Claimed]:
+    def _due_on_page(self, lanes: Sequence[Lane]) -> list[Claimed]:
         """Return what is due on a fresh page, as far as the lanes have room: the batch where there is no index."""
         if not self._fresh:
             return []
@@ -198,12 +134,8 @@ class Tick:
         ]
 
     @property
-    def _busy(self) -> int:
-        unsettled = 0 if self._settling.done() else self._settler.unsettled  # done: by an error, which run() raises
-        return sum(lane.busy for lane in self._lanes.values()) + unsettled
-
-    @property
     def _left(self) -> float:
+        """Seconds in which handlers may still run."""
         return self._deadline - MARGIN - self._parts.clock.monotonic()
 
     def _fitting(self) -> list[str]:
@@ -211,39 +143,17 @@ class Tick:
         left = self._left
         return [name for name, handler in self._parts.handlers.items() if handler.timeout <= left]
 
-    def _open_lanes(self) -> list[ports_index.Lane]:
+    def _open_lanes(self) -> list[Lane]:
         """Return the lanes that may still start something, with their room; none when the budget is used."""
         fitting = [self._parts.handlers[name] for name in self._fitting()]
         return [
-            ports_index.Lane(
+            Lane(
                 [h.name for h in fitting if h.isolation is isolation and h.name not in self._page.paused],
                 min(lane.room(), BATCH),
             )
-            for isolation, lane in self._lanes.items()
+            for isolation, lane in self._running.lanes.items()
             if any(h.isolation is isolation for h in fitting)
         ]
-
-    # ------------------------------------------------------------------ fan out
-
-    def _may_call_drainers(self) -> bool:
-        """Tell whether to ask if others are needed: once, after a second of draining has shown the rate."""
-        return (
-            self._limits.drainers > self._report.drainers
-            and not self._asked_for_drainers
-            and self._parts.drainers is not None
-            and self._parts.clock.monotonic() - self._began >= FAN_OUT_AFTER
-        )
-
-    async def _call_drainers(self, due: int) -> None:
-        """Call as many drainers as the backlog needs; each call is tried once."""
-        assert self._parts.drainers is not None
-        self._asked_for_drainers = True
-        seconds = self._parts.clock.monotonic() - self._began
-        settled = self._report.completed + self._report.retried + self._report.failed
-        count = further(due, settled, seconds, self._left - self._longest, self._limits.drainers)
-        if count:
-            log.info("%d jobs are due: calling %d further drainers", due, count)
-            self._report.drainers = await asyncio.to_thread(self._parts.drainers.call, count)
 
     # ------------------------------------------------------------------ restore
 
@@ -251,52 +161,23 @@ class Tick:
         """Read a fresh first page; the next step puts it into the index."""
         self._page = await self._ask(self._parts.restorer.first, list(self._parts.handlers))
         self._fresh = True
+        self._index.installation = self._page.installation
         self._note(self._page)
-        self._moves.add.extend(self._page.jobs)
 
     async def _rotate(self) -> None:
         """Look behind a standing backlog, now and then."""
         now = self._parts.clock.monotonic()
-        if self._parts.restorer.has_more and now >= self._rotated_at + ROTATE_EVERY and self._index_is_up():
+        if self._parts.restorer.has_more and now >= self._rotated_at + ROTATE_EVERY and self._index.up:
             self._rotated_at = now
-            page = await self._ask(self._parts.restorer.further, list(self._parts.handlers))
-            self._note(page)
-            self._moves.add.extend(page.jobs)
+            self._note(await self._ask(self._parts.restorer.further, list(self._parts.handlers)))
 
     def _note(self, page: Page) -> None:
+        self._index.moves.add.extend(page.jobs)
         self._report.expired_leases += page.lapsed
         self._report.failed += page.failed
         self._report.unknown_types = page.unknown
         self._report.oldest_due_age_s_by_priority = page.oldest
         self._report.oldest_due_age_s = max(page.oldest.values(), default=0.0)
-
-    # ------------------------------------------------------------------ claim
-
-    def _index_is_up(self) -> bool:
-        return self._parts.index is not None and self._parts.clock.monotonic() >= self._index_back_at
-
-    def _note_step(self, step: ports_index.Step) -> None:
-        """Note when something comes due, and whether a newer tick has begun."""
-        if self._generation is None:
-            self._generation = step.generation
-        self._superseded = step.generation > self._generation
-        self._next_due_at = (
-            math.inf if step.next_ms is None else self._parts.clock.monotonic() + step.next_ms / 1000
-        )
-
-    async def _step(self, lanes: Sequence[ports_index.Lane], ask: Ask = PLAIN) -> ports_index.Step | None:
-        """Carry out the moves that have gathered, and claim; None when the index does not answer."""
-        assert self._parts.index is not None
-        moves, self._moves = self._moves, Moves()
-        try:
-            step = await asyncio.to_thread(self._parts.index.step, self._page.installation, moves, lanes, ask)
-        except IndexUnavailableError as e:
-            log.warning("working without the index: %s", e)
-            self._report.index_errors += 1
-            self._index_back_at = self._parts.clock.monotonic() + INDEX_PAUSE
-            return None
-        self._report.restored += step.added
-        return step
 
     # ------------------------------------------------------------------ start
 
@@ -306,121 +187,62 @@ class Tick:
         types = {c.type for c in claimed}  # they fitted the budget when they were claimed, a moment ago
         leases = {t: round(self._parts.handlers[t].timeout * 1000) + LEASE_MARGIN_MS for t in types}
         asked_at = self._parts.clock.monotonic()
-        of = {c.id: c for c in claimed}
+        of = by_id(claimed)
+
+        def call() -> Started:
+            return self._parts.record.start(list(of), token, leases, alone=alone, max_bytes=BATCH_BYTES)
+
         try:
-            started = await self._ask(self._start_call, list(of), token, leases, alone)
+            started = await self._ask(call)
         except RecordUnavailableError:
-            # The record may have started them and lost the answer: nobody has entered them.
-            self._claims.update(of)
-            for id_ in of:
-                self._settler.put(Settlement(id_, token, Unstarted()))
+            self._running.disown(of, token)
             raise
         self._follow(of, started)
-        work: dict[Isolation, list[Work]] = {}
-        for start in started.starts:
-            handler = self._parts.handlers[start.type]
-            self._claims[start.id] = of[start.id]
-            self._lease_until[start.id] = asked_at + leases[start.type] / 1000
-            self._longest = max(self._longest, handler.timeout)
-            work.setdefault(handler.isolation, []).append(Work(start, handler))
-        self._report.started += len(started.starts)
-        for isolation, batch in work.items():
-            self._lanes[isolation].put(batch)
-
-    def _start_call(self, ids: Sequence[str], token: str, leases: Mapping[str, int], alone: bool) -> Started:  # noqa: FBT001
-        return self._parts.record.start(ids, token, leases, alone=alone, max_bytes=BATCH_BYTES)
+        self._running.put(started.starts, of, {t: asked_at + ms / 1000 for t, ms in leases.items()})
 
     def _follow(self, of: Mapping[str, Claimed], started: Started) -> None:
         """Note what the index is to do with each claimed id."""
-        self._moves.remove.extend(of[start.id] for start in started.starts)
+        self._index.moves.remove.extend(of[start.id] for start in started.starts)
         for id_, (verdict, wait_ms) in started.others.items():
             claim = of[id_]
             match verdict:
                 case Verdict.ALREADY:
                     continue
                 case Verdict.FINAL | Verdict.UNKNOWN:
-                    self._moves.remove.append(claim)
+                    self._index.moves.remove.append(claim)
                     self._report.skipped += 1
                 case Verdict.EARLY | Verdict.LEASED:
-                    self._moves.wait.append((claim, wait_ms or 0))
+                    self._index.moves.wait.append((claim, wait_ms or 0))
                     self._report.skipped += 1
                 case Verdict.ALONE if len(self._suspects) < SUSPECTS or id_ in self._suspects:
                     self._suspects[id_] = claim
                 case Verdict.ALONE:
                     # Left to other ticks, and to this one later: were they held here, one that kills its function
                     # would keep them all from running.
-                    self._moves.wait.append((claim, round(SUSPECT_WAIT_MS * (1 + self._parts.chance.jitter()))))
+                    self._index.moves.wait.append(
+                        (claim, round(SUSPECT_WAIT_MS * (1 + self._parts.chance.jitter())))
+                    )
                     self._report.returned += 1
                 case Verdict.FULL:
-                    self._moves.back.append(claim)
+                    self._index.moves.back.append(claim)
                     self._report.returned += 1
-
-    # ------------------------------------------------------------------ run and settle
-
-    def _admit(self, work: Work, queued: float) -> bool:
-        """Tell whether a started job may be entered: not after a freeze that used up its lease.
-
-        By then another tick may have run it, or a person cancelled it.
-        """
-        if self._lease_until[work.start.id] - self._parts.clock.monotonic() < work.handler.timeout:
-            self._give_back(work)
-            return False
-        self._report.lateness.add(work.start.late_ms + round(queued * 1000))
-        return True
-
-    def _give_back(self, work: Work) -> None:
-        """Settle a started job that was not entered."""
-        self._lease_until.pop(work.start.id)
-        self._settler.put(Settlement(work.start.id, work.start.token, Unstarted()))
-        self._progress.set()
-
-    def _on_finished(self, work: Work, outcome: Outcome) -> None:
-        start = work.start
-        lease = self._lease_until.pop(start.id) - self._parts.clock.monotonic()
-        attempt = Attempt(start.attempt, start.crashes, start.max_retries)
-        decision = decide(attempt, outcome, jitter=self._parts.chance.jitter(), lease=lease)
-        if not isinstance(decision, Done):
-            log.info("job %s (%s) attempt %d: %s", start.id, start.type, start.attempt, type(outcome).__name__)
-        size = outcome.size if isinstance(outcome, Returned) else 0
-        self._settler.put(Settlement(start.id, start.token, decision), size)
-        self._progress.set()
-
-    def _on_settled(self, settlement: Settlement, settled: Settled) -> None:
-        claim = self._claims.pop(settlement.id)
-        self._progress.set()
-        if settled.lost:
-            self._report.late_writes += not isinstance(settlement.decision, Unstarted)
-            return
-        match settlement.decision:
-            case Done():
-                self._report.completed += 1
-            case RetryAfter():
-                self._report.retried += 1
-            case Dead():
-                self._report.failed += 1
-            case Unstarted():
-                self._report.returned += 1
-        if settled.wait_ms is not None and settled.wait_ms <= self._parts.horizon_ms:
-            self._moves.add.append(Due(claim.id, claim.type, claim.priority, settled.wait_ms))
 
     # ------------------------------------------------------------------ wait
 
     async def _wait(self, limit: float) -> None:
-        """Wait until something happens - a job ends, a kick, a stop - or `limit` seconds have passed."""
-        self._progress.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._progress.wait(), max(0.0, min(limit, self._left)))
+        """Wait until something happens, `limit` seconds have passed, or nothing may be started any more."""
+        await self._wakeup.wait(min(limit, self._left))
 
     async def _wait_while_busy(self) -> None:
         """Wait for what comes due, or is created, while handlers run; after a while look at the record again."""
         until = self._parts.clock.monotonic() + POLL
         self._listen()
-        while self._busy and not self._stopping and not self._kicked:
-            left = min(until, self._next_due_at) - self._parts.clock.monotonic()
+        while self._running.busy and not self._stopping and not self._wakeup.kicked:
+            left = min(until, self._index.next_due_at) - self._parts.clock.monotonic()
             if left <= 0:
                 break
             await self._wait(left)
-        self._kicked = False
+        self._wakeup.kicked = False
         self._fresh = self._parts.clock.monotonic() < until
 
     async def _linger(self) -> bool:
@@ -431,92 +253,83 @@ class Tick:
         """
         now = self._parts.clock.monotonic()
         ends = min(self._began + self._limits.linger, now + self._left)
-        if self._superseded or self._next_due_at > ends or not self._index_is_up():
+        if self._index.superseded or self._index.next_due_at > ends or not self._index.up:
             return False
         self._listen()
-        self._progress.clear()
-        while (
-            not self._kicked
-            and not self._stopping
-            and (left := self._next_due_at - self._parts.clock.monotonic()) > 0
-        ):
+        while not self._wakeup.kicked and not self._stopping:
+            left = self._index.next_due_at - self._parts.clock.monotonic()
+            if left <= 0:
+                break
             await self._wait(left)
-        self._kicked = False
+        self._wakeup.kicked = False
         self._report.lingered_ms += round((self._parts.clock.monotonic() - now) * 1000)
         return True
 
     def _listen(self) -> None:
-        """Begin to listen for kicks, once."""
-        if self._listener is not None or self._limits.linger <= 0 or not self._index_is_up():
-            return
-        assert self._parts.index is not None
-        loop = asyncio.get_running_loop()
+        if self._limits.linger > 0:
+            self._index.listen(self._wakeup)
 
-        def woken() -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self._kick)
-
-        self._listener = self._parts.index.listen(self._page.installation, woken)
-
-    def _kick(self) -> None:
-        self._kicked = True
-        self._progress.set()
+    async def _wait_until_settled(self) -> None:
+        while self._running.busy:
+            await self._wakeup.wait(POLL)
 
     # ------------------------------------------------------------------ alone
 
-    def _must_run_suspect(self) -> bool:
-        """Tell whether the rest of the budget is needed for a job that was lost with its function before."""
+    def _must_run_suspects(self) -> bool:
+        """Tell whether it is time for what was lost with a function: nothing else runs, or the budget ends."""
+        if len(self._suspects) >= SUSPECTS and not self._running.busy:
+            return True
         longest = max((self._parts.handlers[c.type].timeout for c in self._suspects.values()), default=0.0)
         return bool(self._suspects) and self._left <= longest + MARGIN
 
     async def _run_suspects(self) -> None:
         """Run such jobs one by one, for a while: one that kills this function too takes nobody with it."""
         until = self._parts.clock.monotonic() + POLL
-        while self._busy:
-            await self._wait(POLL)
-        while self._suspects and not self._stopping and not self._stuck:
+        await self._wait_until_settled()
+        while self._suspects and not self._stopping and not self._running.stuck:
             fitting = set(self._fitting())
             able = [claim for claim in self._suspects.values() if claim.type in fitting]
             if not able:
-                self._moves.back.extend(self._suspects.values())
-                self._report.returned += len(self._suspects)
-                self._suspects.clear()
+                self._hand_back_suspects()
                 return
             # Any of them: were it the oldest, one that kills its function would come first for every tick.
             claim = able[int(self._parts.chance.jitter() * len(able))]
             del self._suspects[claim.id]
             await self._start([claim], alone=True)
-            while self._busy:
-                await self._wait(POLL)
+            await self._wait_until_settled()
             if self._parts.clock.monotonic() >= until:
                 return
+
+    def _hand_back_suspects(self) -> None:
+        self._index.moves.back.extend(self._suspects.values())
+        self._report.returned += len(self._suspects)
+        self._suspects.clear()
 
     # ------------------------------------------------------------------ end
 
     async def _wind_up(self) -> None:
         """Let what runs finish, settle it, and hand back what was claimed and not started."""
-        for lane in self._lanes.values():
-            for work in lane.take_back():
-                self._give_back(work)
-        while self._busy:
-            self._progress.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._progress.wait(), POLL)
-        self._moves.back.extend(self._suspects.values())
-        self._report.returned += len(self._suspects)
-        if self._moves and self._index_is_up():
-            await self._step([])
-        if self._listener is not None:
-            self._listener.close()
-        for runner in self._parts.runners.values():
-            runner.close()
+        self._running.take_back()
+        await self._wait_until_settled()
+        self._hand_back_suspects()
+        if self._index.moves:
+            await self._index.step()
+        self._index.close()
+        await self._running.end()
 
-    async def _wait_for_drainers(self) -> None:
-        if self._report.drainers and self._parts.drainers is not None:
-            await asyncio.to_thread(self._parts.drainers.close)
+    async def _prune(self) -> None:
+        """Delete what was kept for long enough, a few batches of it, when there is time."""
+        retention, clock = self._parts.retention, self._parts.clock
+        while retention and retention.due(clock.monotonic()) and self._left > 0 and not self._stopping:
+            try:
+                self._report.pruned += await asyncio.to_thread(retention.step, clock.monotonic())
+            except RecordUnavailableError as e:
+                log.warning("not pruned: %s", e)
+                return
 
-    def _finish(self) -> Report:
-        self._report.stuck = self._stuck
+    async def _finish(self) -> Report:
+        await self._fan_out.end()
+        self._report.stuck = self._running.stuck
         self._report.duration_ms = round((self._parts.clock.monotonic() - self._began) * 1000)
         return self._report
 

@@ -1,0 +1,141 @@
+"""The jobs that a tick has leased: started, on their way through the lanes, and until they are settled."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from shared.domain.handler import Isolation
+from shared.domain.outcome import Outcome, Returned
+from shared.domain.policy import Attempt, Dead, Done, RetryAfter, Unstarted, decide
+from shared.ports.index import Claimed, Moves
+from shared.ports.record import Due, Settled, Settlement, Start
+from shared.ports.runner import Work
+from shared.usecases.tick.lane import Lane
+from shared.usecases.tick.parts import Parts
+from shared.usecases.tick.report import Report
+from shared.usecases.tick.settler import Settler
+
+log = logging.getLogger("minutehand")
+
+
+class Running:
+    """Takes what was started, enters it as there is room, and settles what ends.
+
+    `happened` is called whenever a job ends or is settled; `moves()` is what the index is to follow.
+    """
+
+    def __init__(
+        self, parts: Parts, report: Report, moves: Callable[[], Moves], happened: Callable[[], None]
+    ) -> None:
+        self._parts, self._report, self._moves, self._happened = parts, report, moves, happened
+        self._claims: dict[str, Claimed] = {}
+        self._lease_until: dict[str, float] = {}
+        self.longest = 0.0
+        """The longest time limit of what was started."""
+        self.lanes = {
+            isolation: Lane(runner, parts.clock, self._admit, self._finished)
+            for isolation, runner in parts.runners.items()
+        }
+        self._settler = Settler(parts.record, parts.clock, self._settled)
+        self._settling: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> int:
+        """How many jobs are started and not settled."""
+        # The settler only ends by an error, which is told at the end; nothing more is settled then.
+        gone = self._settling is not None and self._settling.done()
+        return sum(lane.busy for lane in self.lanes.values()) + (0 if gone else self._settler.unsettled)
+
+    @property
+    def stuck(self) -> int:
+        """How many handlers passed their time limit and could not be ended."""
+        return sum(runner.stuck for runner in self._parts.runners.values())
+
+    def begin(self, give_up_at: Callable[[], float]) -> None:
+        """Settle from now on; while the record is away, until `give_up_at()`."""
+        self._settling = asyncio.create_task(self._settler.run(give_up_at))
+
+    def put(self, starts: Iterable[Start], of: Mapping[str, Claimed], lease_until: Mapping[str, float]) -> None:
+        """Take starts: of which claims, and by type until when their leases last."""
+        work: dict[Isolation, list[Work]] = {}
+        for start in starts:
+            handler = self._parts.handlers[start.type]
+            self._claims[start.id] = of[start.id]
+            self._lease_until[start.id] = lease_until[start.type]
+            self.longest = max(self.longest, handler.timeout)
+            self._report.started += 1
+            work.setdefault(handler.isolation, []).append(Work(start, handler))
+        for isolation, batch in work.items():
+            self.lanes[isolation].put(batch)
+
+    def disown(self, of: Mapping[str, Claimed], token: str) -> None:
+        """Give back what a start call may have leased whose answer was lost: nobody has entered it."""
+        self._claims.update(of)
+        for id_ in of:
+            self._settler.put(Settlement(id_, token, Unstarted()))
+
+    def take_back(self) -> None:
+        """Give back what is started and was not entered."""
+        for lane in self.lanes.values():
+            for work in lane.take_back():
+                self._give_back(work)
+
+    async def end(self) -> None:
+        """End the settling and raise what ended it before; nothing may be busy."""
+        for runner in self._parts.runners.values():
+            runner.close()
+        if self._settling is not None:
+            self._settling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._settling
+
+    def _admit(self, work: Work, queued: float) -> bool:
+        """Tell whether a started job may be entered: not after a freeze that used up its lease.
+
+        By then another tick may have run it, or a person cancelled it.
+        """
+        if self._lease_until[work.start.id] - self._parts.clock.monotonic() < work.handler.timeout:
+            self._give_back(work)
+            return False
+        self._report.lateness.add(work.start.late_ms + round(queued * 1000))
+        return True
+
+    def _give_back(self, work: Work) -> None:
+        self._lease_until.pop(work.start.id)
+        self._settler.put(Settlement(work.start.id, work.start.token, Unstarted()))
+        self._happened()
+
+    def _finished(self, work: Work, outcome: Outcome) -> None:
+        start = work.start
+        lease = self._lease_until.pop(start.id) - self._parts.clock.monotonic()
+        attempt = Attempt(start.attempt, start.crashes, start.max_retries)
+        decision = decide(attempt, outcome, jitter=self._parts.chance.jitter(), lease=lease)
+        if not isinstance(decision, Done):
+            log.info("job %s (%s) attempt %d: %s", start.id, start.type, start.attempt, type(outcome).__name__)
+        size = outcome.size if isinstance(outcome, Returned) else 0
+        self._settler.put(Settlement(start.id, start.token, decision), size)
+        self._happened()
+
+    def _settled(self, settlement: Settlement, settled: Settled) -> None:
+        claim = self._claims.pop(settlement.id)
+        self._happened()
+        if settled.lost:
+            self._report.late_writes += not isinstance(settlement.decision, Unstarted)
+            return
+        match settlement.decision:
+            case Done():
+                self._report.completed += 1
+            case RetryAfter():
+                self._report.retried += 1
+            case Dead():
+                self._report.failed += 1
+            case Unstarted():
+                self._report.returned += 1
+        if settled.wait_ms is not None and settled.wait_ms <= self._parts.horizon_ms:
+            self._moves().add.append(Due(claim.id, claim.type, claim.priority, settled.wait_ms))
+
+
+def by_id(claimed: Sequence[Claimed]) -> dict[str, Claimed]:
+    """Return claims by their ids."""
+    return {claim.id: claim for claim in claimed}
