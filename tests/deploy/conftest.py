@@ -25,53 +25,70 @@ PARAMETERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Builds:
-    """Two builds of the same input, side by side, the second with another hash seed and another folder."""
-
-    first: Path
-    second: Path
-    running: tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]
-
-    def wait(self, which: int) -> str:
-        """Return what build 0 or 1 printed, once it is done."""
-        status = self.running[which].wait()
-        said = ((self.first, self.second)[which] / "log").read_text()
-        assert status == 0, said
-        return said
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests here more time: the first one waits for the build, on a machine that may be busy."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(400))
 
 
-@pytest.fixture(scope="session")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
-    """Both builds, under way."""
-    folders = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second-of-two")
-    running = []
-    for folder, seed in zip(folders, ("1", "2"), strict=True):
+class Build:
+    """A run of `python -m infra.package aws --here`, in the background."""
+
+    def __init__(self, project: Path, folder: Path, seed: str) -> None:
+        self.folder = folder
         with (folder / "log").open("wb") as log:
-            build = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "infra.package", "aws", "--here", "--out", folder],
-                cwd=ROOT,
+                cwd=project,
                 env={**os.environ, "PYTHONHASHSEED": seed, "TMPDIR": str(folder), "HANDLERS": ""},
                 stdout=log,
                 stderr=log,
             )
-        running.append(build)
-    yield Builds(*folders, (running[0], running[1]))
-    for build in running:
-        build.kill()
-        build.wait()
+
+    def wait(self) -> str:
+        """Return what it printed, once it is done."""
+        status = self._process.wait()
+        said = (self.folder / "log").read_text()
+        assert status == 0, said
+        return said
+
+    def end(self) -> None:
+        """End it, done or not."""
+        self._process.kill()
+        self._process.wait()
 
 
 @pytest.fixture(scope="session")
-def printed(builds: Builds) -> str:
-    """Return what the first build printed."""
-    return builds.wait(0)
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of what builds are made of, so that both have the same input whatever is edited meanwhile."""
+    copy = tmp_path_factory.mktemp("project")
+    shutil.copy(ROOT / "main.py", copy)
+    for name in ("functions", "infra", "requirements", "shared"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".terraform"))
+    return copy
 
 
 @pytest.fixture(scope="session")
-def zips(builds: Builds, printed: str) -> Path:
-    """Return the folder with `api.zip` and `tick.zip`."""
-    return builds.first / "aws"
+def first(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Return the build that the tests use, done."""
+    build = Build(project, tmp_path_factory.mktemp("first"), "1")
+    build.wait()
+    return build
+
+
+@pytest.fixture(scope="session")
+def second(project: Path, first: Build, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
+    """Yield a build of the same input, with another hash seed and in another folder, under way."""
+    build = Build(project, tmp_path_factory.mktemp("second-of-two"), "2")
+    yield build
+    build.end()
+
+
+@pytest.fixture(scope="session")
+def zips(first: Build, second: Build) -> Path:
+    """Return the folder with `api.zip` and `tick.zip`; the second build begins, to be done when it is asked for."""
+    return first.folder / "aws"
 
 
 @pytest.fixture(scope="session")

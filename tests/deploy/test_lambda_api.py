@@ -9,7 +9,7 @@ import redis
 
 from infra.local import routes
 from infra.local.stack import Stack
-from shared.web.openapi import ROUTES
+from shared.web.routes import ROUTES
 from tests.deploy.conftest import KEY, Boot
 from tests.deploy.lambda_runtime import Answer, http_event
 

@@ -5,7 +5,8 @@ import re
 import main
 from infra.local import routes
 from infra.package.tree import ROOT
-from shared.web.openapi import ROUTES, document
+from shared.web.openapi import document
+from shared.web.routes import ROUTES
 
 CELL = re.compile(r"`(GET|HEAD|POST|PUT|PATCH|DELETE) (/[^\s`?]*)[^`]*`")
 """A route as a table of the README writes it, with or without a query or a body behind it."""

@@ -150,7 +150,7 @@ def test_secrets_are_references(template: Template, service: Service) -> None:
 
 
 def test_each_function_gets_the_settings_it_uses(template: Template) -> None:
-    """Only what writes or explains the index knows Redis, only tick knows mail and storage, and not_found knows nothing."""
+    """Redis is known to what uses the index, mail and storage to tick alone, and not_found knows nothing."""
     given = {
         name: set(each.get("Environment", {}).get("Variables", {})) for name, each in functions(template).items()
     }
