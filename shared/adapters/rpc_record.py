@@ -100,7 +100,8 @@ class RpcRecord:
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled]:
         """See the port."""
         answer = self._rpc("minutehand_settle_v1", {"outcomes": [_outcome(s) for s in settlements]})
-        return [Settled(row[0], row[1] == "lost", row[2]) for row in answer]
+        told = {row[0]: Settled(row[0], row[1] == "lost", row[2]) for row in answer["told"]}
+        return [told.get(s.id) or Settled(s.id, lost=False, wait_ms=None) for s in settlements]
 
     def prune(self, keep_s: int, limit: int, after: JsonValue = None) -> Pruned:
         """See the port."""

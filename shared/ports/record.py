@@ -183,7 +183,7 @@ class Record(Protocol):
         ...
 
     def prune(self, keep_s: int, limit: int, after: JsonValue = None) -> Pruned:
-        """Look at `limit` of the oldest finished jobs at most, and delete what ended more than `keep_s` seconds ago."""
+        """Look at the `limit` first of the oldest finished jobs; delete what ended over `keep_s` seconds ago."""
         ...
 
     def explain(self, job: UUID) -> JobJson | None:

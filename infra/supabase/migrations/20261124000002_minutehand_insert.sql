@@ -38,12 +38,17 @@ end $$;
 create trigger immutable before update on minutehand.jobs for each statement execute function minutehand.refuse_update();
 
 -- Deleting a card deletes all of the job: in place of foreign keys, which would cost each insert a lookup and a lock.
-create function minutehand.forget_jobs() returns trigger language plpgsql security definer set search_path = '' as $$
+create function minutehand.forget_jobs() returns trigger language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_custom_plan set enable_seqscan = off as $$
+declare
+  gone uuid[] := (select array_agg(d.id) from deleted d);
 begin
-  delete from minutehand.open x using deleted d where x.id = d.id;
-  delete from minutehand.leases x using deleted d where x.id = d.id;
-  delete from minutehand.finished x using deleted d where x.id = d.id;
-  delete from minutehand.errors x using deleted d where x.id = d.id;
+  if gone is not null then
+    delete from minutehand.open x where x.id = any (gone);
+    delete from minutehand.leases x where x.id = any (gone);
+    delete from minutehand.finished x where x.id = any (gone);
+    delete from minutehand.errors x where x.id = any (gone);
+  end if;
   return null;
 end $$;
 create trigger forget after delete on minutehand.jobs referencing old table as deleted

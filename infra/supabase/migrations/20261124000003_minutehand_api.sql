@@ -1,5 +1,6 @@
 -- What the HTTP functions call: create, get, list, cancel, health.
 -- Each answers with one jsonb. Times go out in UTC with Z and milliseconds.
+-- What joins tables is planned anew for each call, as 20261124000004_minutehand_tick.sql says.
 
 -- The small functions of the schema minutehand have no search_path of their own, as PostgreSQL would not inline them
 -- then: a list would take seven times as long. They name what they use by its schema, and who calls them has one.
@@ -50,14 +51,25 @@ create function minutehand.job_whole(s minutehand.job_state) returns jsonb langu
     'payload', s.payload, 'result', s.result, 'errors', minutehand.job_errors(s.id))
 $$;
 
+-- Jobs that are there, as create answers them.
+create function minutehand.jobs_of(ids uuid[], whole boolean) returns jsonb language plpgsql stable set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+  return (
+    select coalesce(jsonb_agg(
+             case when whole then minutehand.job_whole(s) else minutehand.job_card(s) end
+             || jsonb_build_object('wait_ms', minutehand.ms_until(s.run_at)) order by u.n), '[]')
+    from unnest(ids) with ordinality as u(id, n) join minutehand.job_state s on s.id = u.id);
+end $$;
+
 -- Takes [{id, type, payload, priority?, max_retries?, scheduled_at?, expires_at?}]; where the caller named an
 -- idempotency key, its owner, the key and a hash of the request; and whether whole jobs are asked for, or cards.
 -- Answers {outcome: created | replayed | mismatch, installation, jobs: [job + wait_ms]} in the order given.
 -- A job whose id is there already is left as it is: asking again after a lost answer is safe.
 create function public.minutehand_create_v1(
   jobs jsonb, owner text default null, key text default null, request text default null, whole boolean default true
-) returns jsonb language plpgsql security definer set search_path = ''
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+) returns jsonb language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
   made uuid[];
@@ -112,11 +124,7 @@ begin
     into fresh, answer from made m;
   end if;
   if fresh < cardinality(made) then
-    select coalesce(jsonb_agg(
-             case when whole then minutehand.job_whole(s) else minutehand.job_card(s) end
-             || jsonb_build_object('wait_ms', minutehand.ms_until(s.run_at)) order by u.n), '[]')
-    into answer
-    from unnest(made) with ordinality as u(id, n) join minutehand.job_state s on s.id = u.id;
+    answer := minutehand.jobs_of(made, whole);
   end if;
   return jsonb_build_object(
     'outcome', outcome, 'installation', (select i.id from minutehand.installation i), 'jobs', answer);
@@ -146,6 +154,7 @@ create function public.minutehand_list_v1(
   status text default null, type text default null, max_rows integer default 50,
   at bigint default null, id uuid default null
 ) returns jsonb language plpgsql stable security definer set search_path = ''
+set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   before_at timestamptz := case when $4 is null then 'infinity'
@@ -173,9 +182,11 @@ begin
         order by o.created_at desc, o.id desc limit $3) o
       order by o.created_at desc, o.id desc limit $3) p;
   elsif $1 = 'in_progress' then
+    with running as materialized (  -- they are few; the open jobs that are not running may be millions
+      select l.id from minutehand.leases l)
     select array_agg(p.id order by p.created_at desc, p.id desc) into page from (
       select o.id, o.created_at
-      from minutehand.leases l join minutehand.open o on o.id = l.id
+      from running l join minutehand.open o on o.id = l.id
       where ($2 is null or o.type = $2) and (o.created_at, o.id) < (before_at, before_id)
       order by o.created_at desc, o.id desc limit $3) p;
   else
@@ -197,7 +208,9 @@ end $$;
 -- Answers {cancelled: boolean, job: whole job}, or null for an unknown id.
 -- A cancel takes the job's mutex as a start does, by inserting its lease: one of the two wins.
 create function public.minutehand_cancel_v1(id uuid) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
   insert into minutehand.leases (id, token, started_at, until)
   select o.id, gen_random_uuid(), now(), now() + interval '1 second'

@@ -1,10 +1,13 @@
 -- What a tick calls: page, start, settle. All of them take and answer batches.
--- Plans are held to index scans: the tables' statistics lag behind a queue that fills and empties in seconds,
--- and a plan made for an empty table reads a full one from end to end.
+-- A start answers with json, as a jsonb would be built before it is written, and a settle tells of exceptions alone.
+-- Plans are held to index scans and made anew for each call, which takes half a millisecond: the tables' statistics
+-- lag behind a queue that fills and empties in seconds, and a plan that a session made while a table was empty, and
+-- kept, reads a full one from end to end.
 
 -- Ends, inside a statement of the caller's, jobs that are not to be started again: see minutehand_page_v1.
 create function minutehand.lapse(max_rows integer, out lapsed integer, out failed integer)
 language plpgsql set search_path = ''
+set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   lost uuid[];
@@ -45,6 +48,7 @@ end $$;
 create function public.minutehand_page_v1(
   types text[], horizon_ms bigint, max_rows integer default 500, after jsonb default null
 ) returns jsonb language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   until timestamptz := now() + horizon_ms * interval '1 ms';
@@ -52,6 +56,7 @@ declare
   after_priority integer := coalesce((after ->> 'priority')::integer, 10);
   after_at timestamptz := coalesce('epoch'::timestamptz + (after ->> 'run_at')::bigint * interval '1 microsecond', '-infinity');
   after_id uuid := coalesce((after ->> 'id')::uuid, '00000000-0000-0000-0000-000000000000');
+  forgotten timestamptz := now() - interval '24 hours';  -- a plan without a parameter would be kept
   ended record;
   answer jsonb;
 begin
@@ -61,7 +66,7 @@ begin
   end if;
   select * into ended from minutehand.lapse(1000);
   delete from minutehand.idempotency i using (
-    select o.owner, o.key from minutehand.idempotency o where o.created_at < now() - interval '24 hours'
+    select o.owner, o.key from minutehand.idempotency o where o.created_at < forgotten
     limit 1000 for update skip locked) old
   where i.owner = old.owner and i.key = old.key;
 
@@ -74,16 +79,20 @@ begin
       order by o.type, o.priority limit 1) n)
   , ages as materialized (
     select g.type, g.priority, g.type = any (types) and p.type is null as ours, p.type is not null as paused,
-           (select extract(epoch from now() - o.run_at) from minutehand.open o
-            where o.type = g.type and o.priority = g.priority and o.run_at <= now()
-              and not exists (select from minutehand.leases l where l.id = o.id)
-            order by o.run_at, o.id limit 1) as age
-    from groups g left join minutehand.paused p on p.type = g.type)
+           old.run_at as oldest, extract(epoch from now() - old.run_at) as age
+    from groups g left join minutehand.paused p on p.type = g.type
+    left join lateral (
+      select o.run_at from minutehand.open o
+      where o.type = g.type and o.priority = g.priority and o.run_at <= now()
+        and not exists (select from minutehand.leases l where l.id = o.id)
+      order by o.run_at, o.id limit 1) old on true)
   , bounds as materialized (  -- where each group goes on after the position
+    -- What lies before the oldest is running, or dead rows of what has run: not to be passed a second time.
     select a.type, a.priority, case
         when a.priority = after_priority then after_at
-        when a.priority < after_priority then case when after_future then now() else '-infinity' end
-        else case when after_future then 'infinity' else now() end end as from_at,
+        when a.priority < after_priority and not after_future then coalesce(a.oldest - interval '1 microsecond', now())
+        when a.priority > after_priority and after_future then 'infinity'
+        else now() end as from_at,
       case when a.priority = after_priority then after_id else 'ffffffff-ffff-ffff-ffff-ffffffffffff' end as from_id
     from ages a where a.ours)
   , page as materialized (
@@ -128,13 +137,14 @@ end $$;
 -- A job that is past its expires_at ends here, failed, without a start.
 create function public.minutehand_start_v1(
   ids uuid[], token uuid, lease_ms jsonb, alone boolean default false, max_bytes bigint default 16777216
-) returns jsonb language plpgsql security definer set search_path = ''
+) returns json language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   taken bigint;
   entered bigint;
-  started jsonb;
-  verdicts jsonb := '[]';
+  started json;
+  verdicts json := '[]';
 begin
   -- The mutex of every job that may start, in id order so that two calls never wait for each other in a ring.
   with lease as (
@@ -146,8 +156,7 @@ begin
       from unnest(ids) with ordinality as w(id, n)
       join minutehand.open o on o.id = w.id
       where o.run_at <= now() and (o.expires_at <= now() or (o.crashes = 0 or alone) and lease_ms ? o.type)
-        and o.token is distinct from $2
-        and not exists (select from minutehand.leases l where l.id = o.id)) c
+        and o.token is distinct from $2) c
     where c.filled - c.bytes < max_bytes
     order by c.id
     on conflict (id) do nothing
@@ -156,19 +165,20 @@ begin
 
   -- A new snapshot: while the insert waited, another start may have run and settled a job of which it knew nothing.
   -- What was cancelled or finished is gone from open; what is to be tried again may not be due.
-  select count(*), coalesce(jsonb_agg(jsonb_build_array(
+  -- Where all leases are this call's, none needs to be looked up.
+  select count(*), coalesce(json_agg(json_build_array(
            o.id, o.type, o.attempt + 1, o.crashes, o.max_retries,
-           greatest(0, extract(epoch from l.started_at - o.run_at) * 1000)::bigint, j.payload) order by w.n), '[]')
+           greatest(0, extract(epoch from now() - o.run_at) * 1000)::bigint, j.payload) order by w.n), '[]')
   into entered, started
   from unnest(ids) with ordinality as w(id, n)
-  join minutehand.leases l on l.id = w.id and l.token = $2
   join minutehand.open o on o.id = w.id and o.run_at <= now() and (o.crashes = 0 or alone)
     and (o.expires_at > now() or o.expires_at is null)
-  join minutehand.jobs j on j.id = w.id;
+  join minutehand.jobs j on j.id = w.id
+  where taken = cardinality(ids) or exists (select from minutehand.leases l where l.id = w.id and l.token = $2);
 
   if taken < cardinality(ids) or entered < cardinality(ids) then
     perform minutehand.let_go(ids, $2, alone);
-    select coalesce(jsonb_agg(jsonb_build_array(w.id, case
+    select coalesce(json_agg(json_build_array(w.id, case
              when l.token = $2 then 'already'
              when l.id is not null then 'leased'
              when o.id is null then case when exists (select from minutehand.finished f where f.id = w.id)
@@ -186,13 +196,14 @@ begin
     left join minutehand.leases l on l.id = w.id
     where l.token is distinct from $2 or l.started_at < now();
   end if;
-  return jsonb_build_object('started', started, 'verdicts', verdicts);
+  return json_build_object('started', started, 'verdicts', verdicts);
 end $$;
 
 -- Gives back the leases of this token on jobs that are not to run: finished, tried or lost meanwhile, or past their
 -- expires_at.
 create function minutehand.let_go(ids uuid[], token uuid, alone boolean) returns void
 language plpgsql set search_path = ''
+set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
   with dead as (
@@ -211,13 +222,14 @@ end $$;
 -- Takes [{id, token, "to": completed | failed | pending | unstarted, result, reason, kind, error, delay_ms}]: what
 -- became of each start. `kind` and `error` record the attempt's error, `reason` ends a failed job, `delay_ms` delays
 -- a pending one's next attempt; an unstarted one was never entered, gives its lease back and counts nothing.
--- Answers [[id, verdict, wait_ms]]: settled (wait_ms: until a pending one is due again), also
--- when this token had settled it before; lost: the lease was no longer this token's, nothing was changed.
+-- Answers {told: [[id, verdict, wait_ms]]} of those that are not simply finished now: settled, with wait_ms until it
+-- is due again; lost: the lease was no longer this token's, nothing was changed. Asked again it answers the same.
 create function public.minutehand_settle_v1(outcomes jsonb) returns jsonb
 language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
-  settled bigint;
+  settled uuid[];
   verdicts jsonb;
 begin
   with o as materialized (
@@ -243,21 +255,23 @@ begin
     insert into minutehand.finished
       (id, type, status, created_at, run_at, started_at, attempt, crashes, token, reason, result)
     select id, type, "to", created_at, run_at, started_at, attempt, crashes, token, reason, result from done)
-  select count(*), jsonb_agg(jsonb_build_array(g.id, 'settled', case g."to" when 'pending' then g.delay_ms when 'unstarted' then 0 end))
+  select coalesce(array_agg(g.id), '{}'),
+         coalesce(jsonb_agg(jsonb_build_array(
+             g.id, 'settled', case g."to" when 'pending' then g.delay_ms else 0 end)) filter (where g."to" in ('pending', 'unstarted')), '[]')
   from gone g into settled, verdicts;
-  if settled = jsonb_array_length(outcomes) then
-    return verdicts;
+  if cardinality(settled) = jsonb_array_length(outcomes) then
+    return jsonb_build_object('told', verdicts);
   end if;
 
   -- Some leases were not there to settle: see, in a new snapshot, whether these tokens had settled them before.
-  return (
+  return jsonb_build_object('told', verdicts || (
     select coalesce(jsonb_agg(jsonb_build_array(w.id,
-             case when f.id is not null or o.id is not null then 'settled' else 'lost' end,
-             minutehand.ms_until(o.run_at))), '[]')
+             case when o.id is not null then 'settled' else 'lost' end, minutehand.ms_until(o.run_at))), '[]')
     from (select (e ->> 'id')::uuid as id, (e ->> 'token')::uuid as token
           from jsonb_array_elements(outcomes) as a(e)) w
     left join minutehand.finished f on f.id = w.id and f.token = w.token
-    left join minutehand.open o on o.id = w.id and o.token = w.token);
+    left join minutehand.open o on o.id = w.id and o.token = w.token
+    where f.id is null and w.id <> all (settled)));
 end $$;
 
 revoke all on all functions in schema minutehand from public, anon, authenticated;

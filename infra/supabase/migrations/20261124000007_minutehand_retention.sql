@@ -13,6 +13,7 @@ alter table minutehand.finished set (autovacuum_vacuum_scale_factor = 0.05);
 create function public.minutehand_prune_v1(
   keep_s bigint, max_rows integer default 1000, after jsonb default null
 ) returns jsonb language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   before timestamptz := now() - keep_s * interval '1 second';
@@ -32,7 +33,8 @@ begin
         and (f.created_at, f.id) > (at_created, at_id)
       order by f.created_at, f.id limit room)
     , gone as (
-      delete from minutehand.jobs j using old o where j.id = o.id and o.finished_at < before returning 1)
+      delete from minutehand.jobs j where j.id = any (array(select o.id from old o where o.finished_at < before))
+      returning 1)
     select (select count(*) from old) as looked, (select count(*) from gone) as gone, l.created_at, l.id into step
     from (select 1) one
     left join lateral (select o.created_at, o.id from old o order by o.created_at desc, o.id desc limit 1) l on true;

@@ -1,0 +1,122 @@
+"""What calls cost in pages touched, however much the record holds: counted by PostgreSQL, so no clock decides."""
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+
+import psycopg
+import pytest
+
+from infra.local.stack import Stack
+from shared.adapters import direct_rpc
+from shared.adapters.clock import SystemClock
+from shared.adapters.rpc_record import RpcRecord
+from shared.ports.record import Record, Start
+from tests.record.conftest import LEASES, done
+from tests.record.test_retention import DAY
+
+FEW, MANY, DRAINED = 1_000, 100_000, 30_000
+TABLES = ("open", "leases", "finished", "jobs")
+
+
+@pytest.fixture
+def unvacuumed(clean: Stack) -> Iterator[psycopg.Connection]:
+    """Yield a connection of the owner, while no table is vacuumed by itself: dead rows stay."""
+    with psycopg.connect(clean.database_url, autocommit=True) as connection:
+        for table in TABLES:
+            connection.execute(f"vacuum minutehand.{table}")
+            connection.execute(f"alter table minutehand.{table} set (autovacuum_enabled = off)")
+        yield connection
+        for table in TABLES:
+            connection.execute(f"alter table minutehand.{table} reset (autovacuum_enabled)")
+
+
+@pytest.fixture
+def direct(clean: Stack) -> Iterator[Record]:
+    """Yield the record."""
+    rpc = direct_rpc.connect(clean.database_url)
+    yield RpcRecord(rpc)
+    rpc.close()
+
+
+def fill(sql: psycopg.Connection, due: int, later: int) -> None:
+    """Insert jobs that are due and jobs of the far future."""
+    sql.execute(
+        "insert into minutehand.jobs (type, scheduled_at)"
+        " select 'noop', now() + case when n <= %s then '0' else n * interval '1 hour' end"
+        " from generate_series(1, %s) n",
+        (due, due + later),
+    )
+
+
+def drain(record: Record, count: int) -> None:
+    """Start and complete jobs, the oldest first, without an index."""
+    while count > 0:
+        due = record.page(["noop"], 1000, 500).jobs
+        call = record.start([job.id for job in due], str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**8)
+        record.settle([done(start) for start in call.starts])
+        count -= len(call.starts)
+
+
+def touched(sql: psycopg.Connection, call: str, *values: object) -> int:
+    """Return how many pages a call touches, the second time: the first one tidies the index."""
+    for _ in range(2):
+        row = sql.execute(f"explain (analyze, buffers, format json) select public.minutehand_{call}", values)
+        ((found,),) = row.fetchone() or ()
+    return int(found["Plan"]["Shared Hit Blocks"]) + int(found["Plan"]["Shared Read Blocks"])
+
+
+def costs(sql: psycopg.Connection) -> Mapping[str, int]:
+    """Return the pages that each call touches."""
+    new = json.dumps([{"id": str(SystemClock().job_id()), "type": "noop", "payload": {}}])
+    due = [
+        job
+        for (job,) in sql.execute(
+            "select id from minutehand.open where run_at <= now() order by run_at, id limit 100"
+        ).fetchall()
+    ]
+    oldest = sql.execute("select id from minutehand.jobs limit 1").fetchone()
+    return {
+        "page": touched(sql, "page_v1(array['noop'], 300000, 500)"),
+        "idle page": touched(sql, "page_v1(array['other'], 300000, 500)"),
+        "create": touched(sql, "create_v1(%s)", new),
+        "get": touched(sql, "get_v1(%s)", *(oldest or [uuid.uuid4()])),
+        **{
+            f"list {status}": touched(sql, "list_v1(%s, null, 50)", status)
+            for status in (None, "pending", "in_progress", "completed", "failed")
+        },
+        "start 100": touched(sql, "start_v1(%s::uuid[], gen_random_uuid(), '{\"noop\": 1}')", due),
+        "prune": touched(sql, "prune_v1(%s)", DAY),
+    }
+
+
+@pytest.mark.timeout(240)
+def test_calls_keep_their_cost(unvacuumed: psycopg.Connection, direct: Record) -> None:
+    """A record of a hundred times the size, and one just drained and not yet vacuumed, cost no call much more.
+
+    Also where the sessions made their plans while there was nothing.
+    """
+    stranger = Start(str(uuid.uuid4()), "noop", 1, 0, 3, 0, {}, str(uuid.uuid4()))
+    for _ in range(6):
+        costs(unvacuumed)
+        unvacuumed.execute("select public.minutehand_cancel_v1(gen_random_uuid())")
+        direct.page(["noop"], 1000, 500)
+        direct.start([stranger.id], stranger.token, LEASES, alone=False, max_bytes=10**8)
+        direct.settle([done(stranger)])
+    unvacuumed.execute("delete from minutehand.jobs")
+    unvacuumed.execute("vacuum minutehand.jobs")
+    unvacuumed.execute("vacuum minutehand.open")
+    fill(unvacuumed, FEW, 0)
+    small = costs(unvacuumed)
+    fill(unvacuumed, DRAINED, MANY)
+    large = costs(unvacuumed)
+    drain(direct, DRAINED)
+    churned = costs(unvacuumed)
+    page_of_cards = small["list None"]
+    for grown in (large, churned):
+        for call, cost in grown.items():
+            assert cost <= 40 + 2.5 * (page_of_cards if call.startswith("list") else small[call]), (
+                call,
+                small,
+                grown,
+            )
