@@ -36,6 +36,9 @@ dev: setup ## Run everything on this machine (PORT=8080 TICK_SECONDS=60 DATA_DIR
 test: setup ## Run the tests
 	@$(BIN)/pytest -n 2 --dist loadfile
 
+bench: setup ## Measure everything, on services of its own (ONLY=, SCALE=0.1, JSON=, CHART=, PEERS=)
+	@$(BIN)/python -m tests.benchmarks
+
 lock: $(VENV)/.uv ## Resolve the lock files anew from pyproject.toml and package.json
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 requirements/uv.in -o requirements/uv.txt
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements/dev.txt
@@ -64,4 +67,4 @@ coldstart: setup ## Measure cold starts of the built functions beside bare ones
 chaos: setup ## Prove that nothing is lost, under every fault (SEED= JOBS=50000 DURATION=420 JSON=path)
 	@$(BIN)/python -m tests.chaos
 
-.PHONY: chaos
+.PHONY: chaos bench

@@ -1,0 +1,19 @@
+"""Minutehand for the peers' harness, over the direct transport: its own PostgreSQL and Redis are used."""
+
+import sys
+
+from peers import Config, Peer  # type: ignore[import-not-found] # the harness's own module
+
+NAME = "minutehand"
+PEER = Peer(
+    "both",
+    ["minutehand"],
+    3000,
+    [
+        Config("1 drainer, direct", 60_000, "{bin}/python -m minutehand_app"),
+        Config("2 drainers, direct", 120_000, "{bin}/python -m minutehand_app", copies=2, delay=False),
+    ],
+    n_bulk=20_000,
+    bulk="batches of 500",
+    python=sys.executable,
+)
