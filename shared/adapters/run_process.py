@@ -16,10 +16,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.adapters.run_thread import ThreadRunner
-from shared.domain.outcome import AskedRetry, GaveUp, Outcome, Raised, Refused, Returned, TimedOut
+from shared.domain.outcome import AskedRetry, GaveUp, NotEntered, Outcome, Raised, Refused, Returned, TimedOut
 from shared.ports.runner import Finished, Work
 
-_KINDS: dict[str, type[Outcome]] = {kind.__name__: kind for kind in (Returned, Raised, AskedRetry, GaveUp, Refused)}
+_KINDS: dict[str, type[Outcome]] = {
+    kind.__name__: kind for kind in (Returned, Raised, AskedRetry, GaveUp, Refused, NotEntered)
+}
 MAX_MESSAGE = 1024 * 1024
 """Bytes of an answer: a result is at most 64 KiB, so more than this is no answer of ours."""
 
@@ -67,6 +69,7 @@ class _Children:
                     "attempt": work.start.attempt,
                     "payload": work.start.payload,
                     "timeout": work.handler.timeout,
+                    "enter_by": work.enter_by,
                 },
                 until,
             )

@@ -3,11 +3,12 @@
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from shared.domain.ending import admitted, raised, returned
 from shared.domain.handler import Context
-from shared.domain.outcome import Outcome, Refused, TimedOut
+from shared.domain.outcome import NotEntered, Outcome, Refused, TimedOut
 from shared.ports.runner import Finished, Work
 
 Perform = Callable[[Work], Outcome]
@@ -78,6 +79,8 @@ def in_thread(context: Callable[[Work], Context]) -> Perform:
     """Return what enters a handler in the thread that calls it."""
 
     def perform(work: Work) -> Outcome:
+        if time.monotonic() > work.enter_by:  # frozen on the way from the event loop to here
+            return NotEntered()
         payload = admitted(work.handler, work.start.payload)
         if isinstance(payload, Refused):
             return payload

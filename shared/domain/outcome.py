@@ -1,4 +1,4 @@
-"""What became of one attempt: the six ways in which it can end."""
+"""What became of one attempt: the seven ways in which it can end."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -51,4 +51,9 @@ class Refused:
     error: str
 
 
-Outcome: TypeAlias = Returned | Raised | AskedRetry | GaveUp | TimedOut | Refused
+@dataclass(frozen=True, slots=True)
+class NotEntered:
+    """Its lease was used up before it could be entered: its function had been frozen."""
+
+
+Outcome: TypeAlias = Returned | Raised | AskedRetry | GaveUp | TimedOut | Refused | NotEntered

@@ -5,7 +5,7 @@ from typing import TypeAlias, assert_never
 
 from shared.domain.job import MAX_ERROR
 from shared.domain.json_value import JsonValue
-from shared.domain.outcome import AskedRetry, GaveUp, Outcome, Raised, Refused, Returned, TimedOut
+from shared.domain.outcome import AskedRetry, GaveUp, NotEntered, Outcome, Raised, Refused, Returned, TimedOut
 
 BACKOFF_BASE = 1.0
 """Seconds: the longest wait after a first attempt is twice this."""
@@ -60,7 +60,7 @@ class Unstarted:
 Decision: TypeAlias = Done | RetryAfter | Dead | Unstarted
 
 
-def decide(attempt: Attempt, outcome: Outcome, *, jitter: float, lease: float) -> Decision:
+def decide(attempt: Attempt, outcome: Outcome, *, jitter: float, lease: float) -> Decision:  # noqa: PLR0911 - one for each outcome
     """Return what follows from `outcome`.
 
     `jitter`: 0 ≤ jitter < 1, uniformly random. `lease`: seconds until the attempt's lease ends, before which
@@ -69,6 +69,8 @@ def decide(attempt: Attempt, outcome: Outcome, *, jitter: float, lease: float) -
     match outcome:
         case Returned(result, _):
             return Done(result)
+        case NotEntered():
+            return Unstarted()
         case Refused(error):
             return Dead("its payload was refused", "refused", cut(error))
         case GaveUp(reason):

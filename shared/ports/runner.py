@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from shared.domain.handler import Handler
@@ -15,6 +16,8 @@ class Work:
 
     start: Start
     handler: Handler
+    enter_by: float = inf
+    """When its lease gets too short for a whole run, in seconds of `time.monotonic()`: it is not entered then."""
 
 
 Finished = Callable[[Outcome], None]

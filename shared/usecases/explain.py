@@ -78,8 +78,8 @@ def _pending(facts: Facts) -> Iterator[str]:
         yield f"Attempt {job['attempt']} ended with {job['error']}"
     if job["crashes"]:
         yield (
-            f"It was lost with its function {_times(job['crashes'])}, so it starts when nothing else runs beside it; "
-            f"lost {_times(MAX_CRASHES + 1)}, it fails."
+            f"It was lost with its function {_times(job['crashes'])}, so it starts when nothing else runs beside "
+            f"it; lost {_times(MAX_CRASHES + 1)}, it fails."
         )
     if due > 0 and expires is not None and expires > 0:
         yield f"Not started within {_span(expires)}, it will fail as expired."

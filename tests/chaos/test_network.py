@@ -60,7 +60,7 @@ def test_a_lost_answer_is_asked_for_again(deployment: Deployment, record_proxy: 
 def test_a_start_whose_answers_are_all_lost_costs_no_attempt(deployment: Deployment, record_proxy: Proxy) -> None:
     """The record leased the jobs and the tick never heard: it gives them back, unentered, as soon as it is heard.
 
-    Guards: the settlement as Unstarted in `Tick._start`.
+    Guards: `Running.disown`, which `Tick._start` calls.
     """
     for _ in range(5):
         deployment.create("note")

@@ -1,5 +1,6 @@
 """A tick is struck at each step of its pipeline: what follows is always the same as if it had not been."""
 
+import asyncio
 import signal
 import time
 import uuid
@@ -7,6 +8,10 @@ import uuid
 import pytest
 
 from shared import composition
+from shared.adapters.clock import SystemClock
+from shared.domain.outcome import NotEntered, Outcome
+from shared.ports.runner import Work
+from shared.usecases.tick.lane import Lane
 from tests.chaos.conftest import Strike, wait_until_frozen
 from tests.chaos.tick import STEPS
 from tests.tick.conftest import Deployment
@@ -64,7 +69,7 @@ def test_a_tick_frozen_at_any_step_enters_nothing_when_it_wakes(
 ) -> None:
     """SIGSTOP past the lease, everything done by another tick, SIGCONT: no job is entered again, nothing changes.
 
-    Guards: `Tick._admit`; the token in `minutehand_settle_v1` and `minutehand_start_v1`.
+    Guards: `Running._admit`; the token in `minutehand_settle_v1` and `minutehand_start_v1`.
     """
     jobs = [deployment.create("note") for _ in range(5)]
     process = strike(step, signal.SIGSTOP, lease_margin_ms=500)
@@ -89,7 +94,7 @@ def test_a_tick_that_wakes_does_not_enter_what_was_cancelled_meanwhile(
 ) -> None:
     """A job that was started, lost its lease to a freeze, and was cancelled is not entered when the tick goes on.
 
-    Guards: `Tick._admit`.
+    Guards: `Running._admit`.
     """
     job = deployment.create("note")
     process = strike("start.after", signal.SIGSTOP, lease_margin_ms=500)
@@ -104,3 +109,28 @@ def test_a_tick_that_wakes_does_not_enter_what_was_cancelled_meanwhile(
     process.communicate(timeout=60)
     assert deployment.entries() == {}
     assert deployment.job(job)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("type_", ["note", "in_thread", "in_process"])
+def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment, type_: str) -> None:
+    """A freeze may come between the event loop and the thread or child that enters: they look at the lease again.
+
+    Guards: `work.enter_by` in `Running._admit`, in `run_thread.in_thread` and in `shared/child.py`.
+    """
+    job = deployment.create(type_)
+    handler = composition.handlers()[type_]
+    token = str(uuid.uuid4())
+    [start] = composition.record().start([job], token, {type_: 60_000}, alone=False, max_bytes=10**6).starts
+    outcomes: list[Outcome] = []
+
+    async def enter() -> None:
+        runner = composition.runners()[handler.isolation]
+        lane = Lane(runner, SystemClock(), lambda _work, _queued: type_ != "note", lambda _w, o: outcomes.append(o))
+        lane.put([Work(start, handler, enter_by=time.monotonic() - 1)])
+        while lane.busy:
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 - a lane has no event to wait for
+        runner.close()
+
+    asyncio.run(enter())
+    assert outcomes == ([] if type_ == "note" else [NotEntered()])
+    assert deployment.entries() == {}

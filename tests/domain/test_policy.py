@@ -7,8 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.job import MAX_CRASHES, MAX_ERROR, MAX_RETRIES
-from shared.domain.outcome import AskedRetry, GaveUp, Outcome, Raised, Refused, Returned, TimedOut
-from shared.domain.policy import BACKOFF_BASE, BACKOFF_CAP, Attempt, Dead, Done, RetryAfter, backoff, cut, decide
+from shared.domain.outcome import AskedRetry, GaveUp, NotEntered, Outcome, Raised, Refused, Returned, TimedOut
+from shared.domain.policy import (
+    BACKOFF_BASE,
+    BACKOFF_CAP,
+    Attempt,
+    Dead,
+    Done,
+    RetryAfter,
+    Unstarted,
+    backoff,
+    cut,
+    decide,
+)
 
 JITTER = st.floats(0, 1, exclude_max=True)
 SECONDS = st.floats(0, 1e6)
@@ -22,6 +33,7 @@ OUTCOMES: st.SearchStrategy[Outcome] = (
     | st.builds(Returned, st.integers(), st.just(1))
     | st.builds(GaveUp, st.text())
     | st.builds(Refused, st.text())
+    | st.just(NotEntered())
 )
 ATTEMPTS = st.builds(
     lambda used, crashes, retries: Attempt(used + crashes + 1, crashes, retries),
@@ -88,7 +100,7 @@ def test_never_more_than_max_retries_and_one_attempts_end(max_retries: int, data
 
 @given(OUTCOMES)
 def test_only_the_last_attempt_of_a_failing_job_ends_it(outcome: Outcome) -> None:
-    """With retries left, only a result, a refusal and GiveUp end the job."""
+    """With retries left, only a result, a refusal and GiveUp end the job; what was not entered counts nothing."""
     decision = decide(FIRST, outcome, jitter=0, lease=0)
     match outcome:
         case Returned():
@@ -97,6 +109,8 @@ def test_only_the_last_attempt_of_a_failing_job_ends_it(outcome: Outcome) -> Non
             assert isinstance(decision, Dead)
         case Raised() | AskedRetry() | TimedOut():
             assert isinstance(decision, RetryAfter)
+        case NotEntered():
+            assert isinstance(decision, Unstarted)
         case _:
             assert_never(outcome)
 

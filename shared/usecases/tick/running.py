@@ -65,7 +65,9 @@ class Running:
             self._lease_until[start.id] = lease_until[start.type]
             self.longest = max(self.longest, handler.timeout)
             self._report.started += 1
-            work.setdefault(handler.isolation, []).append(Work(start, handler))
+            work.setdefault(handler.isolation, []).append(
+                Work(start, handler, self._lease_until[start.id] - handler.timeout)
+            )
         for isolation, batch in work.items():
             self.lanes[isolation].put(batch)
 
@@ -95,7 +97,7 @@ class Running:
 
         By then another tick may have run it, or a person cancelled it.
         """
-        if self._lease_until[work.start.id] - self._parts.clock.monotonic() < work.handler.timeout:
+        if self._parts.clock.monotonic() > work.enter_by:
             self._give_back(work)
             return False
         self._report.lateness.add(work.start.late_ms + round(queued * 1000))
