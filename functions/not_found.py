@@ -4,7 +4,7 @@ from werkzeug import Request, Response
 
 from shared.domain.errors import MethodNotAllowedError, RouteNotFoundError
 from shared.web.endpoint import endpoint
-from shared.web.openapi import methods_of
+from shared.web.routes import methods_of
 
 
 @endpoint

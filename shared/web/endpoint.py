@@ -17,6 +17,7 @@ from shared.domain.errors import (
     Fault,
     InvalidError,
     MediaTypeError,
+    MethodNotAllowedError,
     MinutehandError,
     NotJsonError,
     RecordSetupError,
@@ -24,6 +25,7 @@ from shared.domain.errors import (
 )
 from shared.domain.json_value import JsonValue, parse
 from shared.web.problem import problem
+from shared.web.routes import methods_of
 
 log = logging.getLogger("minutehand")
 MAX_BODY = 256 * 1024
@@ -79,7 +81,13 @@ def query(request: Request, *names: str) -> dict[str, str]:
 
 
 def job_id(request: Request) -> str:
-    """Return the path's `{id}`: `/jobs/{id}` and what follows it. A function sees the whole path."""
+    """Return the path's `{id}`: `/jobs/{id}` and what follows it. A function sees the whole path.
+
+    Raises `MethodNotAllowedError` for the path of another route, which only its other methods reach: `/jobs/batch`.
+    """
+    allowed = methods_of(request.path)
+    if allowed and request.method not in allowed:
+        raise MethodNotAllowedError(allowed)
     parts = request.path.split("/")
     return parts[2] if len(parts) > 2 else ""  # noqa: PLR2004 - "", "jobs", id
 

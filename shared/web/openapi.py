@@ -1,6 +1,5 @@
-"""The OpenAPI 3.1 document, made from the models that check requests and from the routes below."""
+"""The OpenAPI 3.1 document, made from the models that check requests and from the routes."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,25 +10,9 @@ from shared.domain.job import MAX_RESULT, Status
 from shared.domain.job_request import MAX_JOBS, JobRequest
 from shared.usecases.create import MAX_KEY
 from shared.usecases.read import DEFAULT_LIMIT, MAX_LIMIT
+from shared.web.routes import ROUTES
 
 Json = dict[str, Any]
-
-ROUTES: Mapping[tuple[str, str], str] = {
-    ("POST", "/jobs"): "create_job",
-    ("POST", "/jobs/batch"): "create_jobs",
-    ("GET", "/jobs"): "list_jobs",
-    ("GET", "/jobs/{id}"): "get_job",
-    ("GET", "/jobs/{id}/explain"): "explain_job",
-    ("PUT", "/jobs/{id}/cancel"): "cancel_job",
-    ("GET", "/health"): "health",
-    ("GET", "/openapi.json"): "openapi",
-}
-"""What the document describes. `serverless.yml` deploys the routes; a test holds the two to one another."""
-
-
-def methods_of(path: str) -> tuple[str, ...]:
-    """Return the methods that `path` takes; none for a path that is not ours."""
-    return tuple(method for (method, route) in ROUTES if _matches(route, path))
 
 
 def document(handlers: Mapping[str, Handler]) -> Json:
@@ -69,10 +52,6 @@ def document(handlers: Mapping[str, Handler]) -> Json:
 _TEXT: Json = {"type": "string"}
 _TIME: Json = {"type": "string", "format": "date-time", "description": "UTC with Z and milliseconds."}
 _ID: Json = {"type": "string", "format": "uuid"}
-
-
-def _matches(route: str, path: str) -> bool:
-    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route.replace(".", r"\.")), path) is not None
 
 
 def _ref(name: str) -> Json:

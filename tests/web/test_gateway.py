@@ -138,3 +138,10 @@ def test_odd_requests_are_never_a_500(server: FunctionServer, line: bytes) -> No
         answer = b"".join(iter(lambda: raw.recv(65_536), b""))
     assert 300 <= int(answer.split()[1]) < 500
     assert b"Traceback" not in answer
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
+def test_the_path_of_a_batch_is_no_jobs(client: httpx.Client, method: str) -> None:
+    """`/jobs/batch` takes POST alone, although `/jobs/{id}` matches it too."""
+    answer = client.request(method, "/jobs/batch")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")

@@ -16,6 +16,7 @@ from infra.local import routes
 from shared import composition
 from shared.domain.handler import Handler, Isolation
 from shared.web import openapi
+from shared.web.routes import ROUTES
 from tests.web.api import Api, check, document
 from tests.web.conftest import Configure
 
@@ -50,7 +51,7 @@ def test_routes_are_those_that_are_deployed() -> None:
     """`serverless.yml`, the document and `main.py` name the same functions at the same places."""
     events = routes.read()
     deployed = {(route.method, route.path): route.function for route in events.routes}
-    assert deployed == dict(openapi.ROUTES)
+    assert deployed == dict(ROUTES)
     assert {*deployed.values(), events.catch_all, *(s.function for s in events.schedules)} == set(main.FUNCTIONS)
     described = {
         (method.upper(), path): operation["operationId"]

@@ -1,0 +1,26 @@
+"""The routes, as they are documented, deployed and told to a caller of something else."""
+
+import re
+from collections.abc import Mapping
+
+ROUTES: Mapping[tuple[str, str], str] = {
+    ("POST", "/jobs"): "create_job",
+    ("POST", "/jobs/batch"): "create_jobs",
+    ("GET", "/jobs"): "list_jobs",
+    ("GET", "/jobs/{id}"): "get_job",
+    ("GET", "/jobs/{id}/explain"): "explain_job",
+    ("PUT", "/jobs/{id}/cancel"): "cancel_job",
+    ("GET", "/health"): "health",
+    ("GET", "/openapi.json"): "openapi",
+}
+"""What the document describes. `serverless.yml` deploys the routes; a test holds the two to one another."""
+
+
+def methods_of(path: str) -> tuple[str, ...]:
+    """Return the methods that `path` takes; none for a path that is not ours. `/jobs/batch` is no job's path."""
+    exact = tuple(method for (method, route) in ROUTES if route == path)
+    return exact or tuple(method for (method, route) in ROUTES if _matches(route, path))
+
+
+def _matches(route: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route.replace(".", r"\.")), path) is not None
