@@ -56,6 +56,8 @@ class Fleet:
         self.calm = False
         """Whether ticks run unharmed."""
         self.skew = 0.0
+        self.shares = [0.8] + [0.2 / (len(envs) - 1)] * (len(envs) - 1)
+        """How likely a new tick is to work for each installation."""
         self.done: Counter[str] = Counter()
         self.log, self.reports_file = folder / "ticks.log", folder / "reports.jsonl"
         self._envs, self._rng = envs, rng
@@ -116,8 +118,7 @@ class Fleet:
             self.done["thawed"] += 1
 
     def _spawn(self) -> None:
-        others = 0.5 if self.calm else 0.2
-        env = self._rng.choice(self._envs[1:]) if self._rng.random() < others else self._envs[0]
+        env = self._rng.choices(self._envs, self.shares)[0]
         modules = NEW if self.calm or self._rng.random() < 0.5 else OLD
         budget = self._rng.uniform(*self.pace.budget)
         plan = self._plan()

@@ -128,6 +128,7 @@ def _settle_down(world: World, options: Options, loads: list[Load], say: "faults
         left = [world.count_open(url) for url in (world.stack.database_url, world.second_url)]
         if not any(left):
             return
+        world.fleet.shares = [float(count > 0) for count in left]
         say(f"{left[0]:,} and {left[1]:,} jobs are open")
 
 

@@ -127,8 +127,8 @@ def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment
         runner = composition.runners()[handler.isolation]
         lane = Lane(runner, SystemClock(), lambda _work, _queued: type_ != "note", lambda _w, o: outcomes.append(o))
         lane.put([Work(start, handler, enter_by=time.monotonic() - 1)])
-        while lane.busy:
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - a lane has no event to wait for
+        while lane.busy:  # noqa: ASYNC110 - a lane has no event to wait for
+            await asyncio.sleep(0.01)
         runner.close()
 
     asyncio.run(enter())

@@ -2,7 +2,6 @@
 
 from typing import assert_never
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,8 +76,10 @@ def test_every_outcome_has_a_decision(attempt: Attempt, outcome: Outcome, jitter
         case Dead(reason, _, error):
             assert reason
             assert max(len(reason.encode()), len(error.encode())) <= MAX_ERROR
+        case Unstarted():
+            assert isinstance(outcome, NotEntered)
         case _:
-            pytest.fail(f"an outcome is never {decision}")
+            assert_never(decision)
 
 
 @given(st.integers(0, MAX_RETRIES), st.data())
