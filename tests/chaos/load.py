@@ -37,6 +37,9 @@ class Asked:
 
     accepted: list[str] = field(default_factory=list)
     cancelled: dict[str, float] = field(default_factory=dict)
+    explained: dict[str, str] = field(default_factory=dict)
+    """Status of jobs that were explained at random moments, where it was a final one."""
+    explanations: int = 0
     refused_cancels: int = 0
     by_api: int = 0
     answers_lost: int = 0
@@ -112,6 +115,16 @@ class Load(threading.Thread):
         for job in self._rng.sample(self.asked.accepted[-2000:], k=min(len(self.asked.accepted), cancels)):
             self._cancel(api, job)
 
+        for job in self._rng.sample(self.asked.accepted, k=min(len(self.asked.accepted), 3)):
+            self._explain(api, job)
+
+    def _explain(self, api: "Api", job: str) -> None:
+        explained = api.explain(job)
+        assert explained["because"], explained
+        self.asked.explanations += 1
+        if explained["status"] in ("completed", "failed", "cancelled"):
+            self.asked.explained[job] = explained["status"]
+
     def _create_by_api(self, api: "Api") -> None:
         _, type_, payload, priority, retries, _, _ = self._job("quick")
         body = f'{{"type": "{type_}", "payload": {payload}, "priority": {priority}, "max_retries": {retries}}}'
@@ -149,6 +162,12 @@ class Api:
         answer = self._ask("PUT", f"/jobs/{job}/cancel")
         assert answer.status_code in (200, 409), answer.text
         return answer.status_code == 200
+
+    def explain(self, job: str) -> Any:
+        """Return why a job is where it is."""
+        answer = self._ask("GET", f"/jobs/{job}/explain")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         def ask() -> httpx.Response:

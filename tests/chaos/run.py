@@ -15,7 +15,7 @@ from tests.chaos.load import Api, Asked, Load
 from tests.chaos.verdict import FIGURES, Figure, judge
 from tests.chaos.world import KEY, World
 
-SHORT = Pace(budget=(7, 9), frozen_for=5, lease_margin_ms=1500, hold_ms=1500, struck=0.3)
+SHORT = Pace(budget=(7, 9), frozen_for=4, lease_margin_ms=1000, hold_ms=1000, struck=0.3)
 LONG = Pace()
 
 
@@ -59,6 +59,7 @@ EXTRA = (
     Figure("restored", "jobs put back into the index", "", forbidden=False),
     Figure("confirmed_cancels", "cancels confirmed", "", forbidden=False),
     Figure("refused_cancels", "cancels that came too late", "", forbidden=False),
+    Figure("explanations", "explanations asked for", "", forbidden=False),
     Figure("by_api", "created through the API", "", forbidden=False),
     Figure("asked_again", "requests that the client had to repeat", "", forbidden=False),
     Figure("swallowed", "answers thrown away between services", "", forbidden=False),
@@ -147,6 +148,7 @@ def _figures(world: World, first: Load, second: Load, api: Api) -> dict[str, int
         "restored": _total(reports, "restored"),
         "confirmed_cancels": len(asked.cancelled),
         "refused_cancels": asked.refused_cancels,
+        "explanations": asked.explanations,
         "by_api": asked.by_api,
         "asked_again": api.retried,
         "swallowed": sum(proxy.swallowed for proxy in proxies),

@@ -99,3 +99,18 @@ def test_an_index_that_became_a_replica_is_left_for_its_successor(
         assert (report.completed, report.index_errors) == (2, 0)
         assert deployment.entries()[waiting] == deployment.entries()[late] == 1
         composition.close()
+
+
+def test_a_settler_that_fails_ends_the_tick(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody foresaw is raised at once: the tick does not wait for settlements that will not come.
+
+    Guards: `gone` in `Running.busy`.
+    """
+    deployment.create("note")
+
+    def broken(_settlements: object) -> None:
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(composition.record(), "settle", broken)
+    with pytest.raises(ValueError, match="no such thing"):
+        deployment.tick(budget=6)

@@ -55,6 +55,9 @@ FIGURES = (
     Figure("cancel_undone", "confirmed cancelled, ended otherwise",
            """select count(*) from cancelled c join minutehand.finished f using (id)
               where f.status <> 'cancelled'"""),
+    Figure("misexplained", "explained as ended, and ended otherwise",
+           """select count(*) from explained x left join minutehand.finished f using (id)
+              where f.status is distinct from x.status"""),
     Figure("early", "entered before due",
            """select count(*) from entries e join minutehand.jobs j using (id)
               left join minutehand.finished f on f.id = e.id and f.attempt = e.attempt
@@ -94,6 +97,7 @@ def judge(database_url: str, asked: Asked, ledger: Path) -> dict[str, int]:
             """create temp table accepted (id uuid) on commit drop;
             create temp table entries (id uuid, attempt int, at timestamptz) on commit drop;
             create temp table cancelled (id uuid, at timestamptz) on commit drop;
+            create temp table explained (id uuid, status text) on commit drop;
             create temp table ends (type text, status text) on commit drop"""
         )
         with cursor.copy("copy accepted from stdin") as copy:
@@ -102,6 +106,9 @@ def judge(database_url: str, asked: Asked, ledger: Path) -> dict[str, int]:
         with cursor.copy("copy cancelled from stdin") as copy:
             for job, at in asked.cancelled.items():
                 copy.write_row((job, _stamp(at)))
+        with cursor.copy("copy explained from stdin") as copy:
+            for explained in asked.explained.items():
+                copy.write_row(explained)
         with cursor.copy("copy entries from stdin") as copy:
             for line in ledger.read_text().splitlines():
                 job, attempt, entered_at, _ = line.split()

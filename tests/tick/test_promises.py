@@ -309,3 +309,37 @@ def wait_until(true: Callable[[], object]) -> None:
     """Wait for an event; pytest's time limit ends a vain wait."""
     while not true():
         pass
+
+
+def test_a_job_that_kills_its_function_does_not_hold_the_suspects_back(deployment: Deployment) -> None:
+    """The next tick runs all that was lost beside it: what the dead one kept, as soon as its holds run out.
+
+    Guards: SUSPECTS, and the choice of any of them, in `Tick`.
+    """
+    deployment.insert("poison")
+    deployment.insert("note", 200)
+    deployment.sql.execute("update minutehand.open set crashes = 1, attempt = 1")
+    while (process := deployment.spawn()).wait(60) == 0:
+        process.communicate()  # it ended before it came to the poison: another one will
+    process.communicate()
+    began = time.monotonic()
+    while deployment.statuses()["completed"] < 200 and time.monotonic() < began + 40:
+        deployment.tick(budget=20)
+    assert deployment.statuses()["completed"] == 200
+    assert max(deployment.entries().values()) == 1
+
+
+@pytest.mark.parametrize(("type_", "payload"), [("boom", "{}"), ("later", "{}")])
+def test_a_type_whose_jobs_keep_failing_does_not_starve_the_others(
+    deployment: Deployment, type_: str, payload: str
+) -> None:
+    """However many jobs fail, or ask for another try at once, those of other types get their turn in the same tick.
+
+    Guards: the order by `run_at`, which every retry moves back, in step.lua and `minutehand_page_v1`.
+    """
+    deployment.insert(type_, 300, payload, max_retries=100)
+    good = deployment.insert("note", 50)
+    report = deployment.tick(budget=8)
+    assert report.completed == 50
+    assert report.retried >= 300
+    assert all(deployment.job(job)["status"] == "completed" for job in good)
