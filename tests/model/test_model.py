@@ -320,7 +320,7 @@ class Machine(RuleBasedStateMachine):
             job.due = True
         for key in self.redis.keys("*:due:*"):
             for member in self.redis.zrange(key, 0, -1):
-                self.redis.zadd(key, {member: 1})
+                self.redis.execute_command("ZADD", key, 1, member)
 
     def _note_page(self, lapsed: int | None) -> None:
         gone = [job for job in self.jobs.values() if job.lapsed]
