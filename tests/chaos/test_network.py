@@ -113,4 +113,4 @@ def test_a_settler_that_fails_ends_the_tick(deployment: Deployment, monkeypatch:
 
     monkeypatch.setattr(composition.record(), "settle", broken)
     with pytest.raises(ValueError, match="no such thing"):
-        deployment.tick(budget=6)
+        deployment.tick(budget=8)
