@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -319,8 +319,8 @@ class Machine(RuleBasedStateMachine):
         for job in self.jobs.values():
             job.due = True
         for key in self.redis.keys("*:due:*"):
-            for member in self.redis.zrange(key, 0, -1):
-                self.redis.execute_command("ZADD", key, 1, member)
+            for member in cast("list[bytes]", self.redis.zrange(key, 0, -1)):
+                self.redis.zadd(key, {member: 1})
 
     def _note_page(self, lapsed: int | None) -> None:
         gone = [job for job in self.jobs.values() if job.lapsed]
