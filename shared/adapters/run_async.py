@@ -2,12 +2,13 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from shared.domain.ending import admitted, raised, returned
 from shared.domain.handler import Context
-from shared.domain.outcome import Outcome, Refused, TimedOut
+from shared.domain.outcome import NotEntered, Outcome, Refused, TimedOut
 from shared.ports.runner import Finished, Work
 
 GRACE = 1.0
@@ -28,7 +29,7 @@ class AsyncRunner:
         if isinstance(payload, Refused):
             finished(payload)
             return
-        task = _eager(_run(work.handler.run(payload, self._context(work))))
+        task = _eager(_run(work.handler.run(payload, self._context(work)), work.enter_by))
         if task.done():
             finished(task.result())
         else:
@@ -63,8 +64,11 @@ class _Limit:
         self._finished(TimedOut(self._limit, stuck=False) if self._over else task.result())
 
 
-async def _run(entered: Coroutine[Any, Any, Any]) -> Outcome:
+async def _run(entered: Coroutine[Any, Any, Any], enter_by: float) -> Outcome:
     """Return what the handler did. It may raise anything: nothing may reach the event loop and end it."""
+    if time.monotonic() > enter_by:  # frozen before this task had its turn
+        entered.close()
+        return NotEntered()
     try:
         return returned(await entered)
     except BaseException as e:  # noqa: BLE001 - SystemExit in a handler is the handler's failure, not ours

@@ -113,9 +113,9 @@ def test_a_tick_that_wakes_does_not_enter_what_was_cancelled_meanwhile(
 
 @pytest.mark.parametrize("type_", ["note", "in_thread", "in_process"])
 def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment, type_: str) -> None:
-    """A freeze may come between the event loop and the thread or child that enters: they look at the lease again.
+    """A freeze may come between the lane and the task, thread or child that enters: they look at the lease again.
 
-    Guards: `work.enter_by` in `Running._admit`, in `run_thread.in_thread` and in `shared/child.py`.
+    Guards: `work.enter_by` in `run_async._run`, in `run_thread.in_thread` and in `shared/child.py`.
     """
     job = deployment.create(type_)
     handler = composition.handlers()[type_]
@@ -125,12 +125,12 @@ def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment
 
     async def enter() -> None:
         runner = composition.runners()[handler.isolation]
-        lane = Lane(runner, SystemClock(), lambda _work, _queued: type_ != "note", lambda _w, o: outcomes.append(o))
+        lane = Lane(runner, SystemClock(), lambda _work, _queued: True, lambda _work, o: outcomes.append(o))
         lane.put([Work(start, handler, enter_by=time.monotonic() - 1)])
         while lane.busy:  # noqa: ASYNC110 - a lane has no event to wait for
             await asyncio.sleep(0.01)
         runner.close()
 
     asyncio.run(enter())
-    assert outcomes == ([] if type_ == "note" else [NotEntered()])
+    assert outcomes == [NotEntered()]
     assert deployment.entries() == {}
