@@ -47,7 +47,7 @@ def test_a_page_that_is_not_the_records_is_no_answer(body: bytes) -> None:
 def test_a_lost_answer_is_asked_for_again(deployment: Deployment, record_proxy: Proxy, name: str) -> None:
     """The call was carried out and its answer lost, once: the tick asks again and nothing is done twice.
 
-    Guards: the second try in `SupabaseRpc`; the token, by which start and settle are asked again in safety.
+    Guards: the token, by which start and settle are asked again in safety.
     """
     jobs = [deployment.create("note") for _ in range(5)]
     record_proxy.swallow(f"minutehand_{name}_v1".encode(), times=1)
@@ -55,6 +55,17 @@ def test_a_lost_answer_is_asked_for_again(deployment: Deployment, record_proxy: 
     assert record_proxy.swallowed == 1
     assert (report.completed, report.late_writes) == (5, 0)
     assert deployment.entries() == dict.fromkeys(jobs, 1)
+
+
+def test_a_create_whose_answer_is_lost_is_asked_again(deployment: Deployment, record_proxy: Proxy) -> None:
+    """The job was committed and its answer lost, once: the caller hears of one job, and there is one.
+
+    Guards: the second try in `SupabaseRpc`; `on conflict (id) do nothing` in `minutehand_create_v1`.
+    """
+    record_proxy.swallow(b"minutehand_create_v1", times=1)
+    job = deployment.create("note")
+    assert record_proxy.swallowed == 1
+    assert deployment.sql.execute("select id::text from minutehand.jobs").fetchall() == [(job,)]
 
 
 def test_a_start_whose_answers_are_all_lost_costs_no_attempt(deployment: Deployment, record_proxy: Proxy) -> None:

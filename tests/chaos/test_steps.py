@@ -134,3 +134,20 @@ def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment
     asyncio.run(enter())
     assert outcomes == [NotEntered()]
     assert deployment.entries() == {}
+
+
+def test_a_tick_keeps_few_of_what_must_start_alone(deployment: Deployment, strike: Strike) -> None:
+    """A tick that dies as it runs the first such job holds one claim's worth of them, not all that there are.
+
+    Guards: SUSPECTS in `Tick`.
+    """
+    jobs = deployment.insert("note", 300)
+    deployment.sql.execute("update minutehand.open set crashes = 1, attempt = 1")
+    process = strike("start.before", signal.SIGKILL, nth=2)
+    assert process.wait(60) == -signal.SIGKILL
+    later = time.time() * 1000 + 4000
+    [key] = deployment.redis.keys("*:due:note:0")
+    assert deployment.redis.zcount(key, later, "+inf") <= 100
+    deployment.make_due()
+    assert deployment.tick().completed == 300
+    assert deployment.entries() == dict.fromkeys(jobs, 1)

@@ -311,24 +311,6 @@ def wait_until(true: Callable[[], object]) -> None:
         pass
 
 
-def test_a_job_that_kills_its_function_does_not_hold_the_suspects_back(deployment: Deployment) -> None:
-    """The next tick runs all that was lost beside it: what the dead one kept, as soon as its holds run out.
-
-    Guards: SUSPECTS, and the choice of any of them, in `Tick`.
-    """
-    deployment.insert("poison")
-    deployment.insert("note", 200)
-    deployment.sql.execute("update minutehand.open set crashes = 1, attempt = 1")
-    while (process := deployment.spawn()).wait(60) == 0:
-        process.communicate()  # it ended before it came to the poison: another one will
-    process.communicate()
-    began = time.monotonic()
-    while deployment.statuses()["completed"] < 200 and time.monotonic() < began + 40:
-        deployment.tick(budget=20)
-    assert deployment.statuses()["completed"] == 200
-    assert max(deployment.entries().values()) == 1
-
-
 @pytest.mark.parametrize(("type_", "payload"), [("boom", "{}"), ("later", "{}")])
 def test_a_type_whose_jobs_keep_failing_does_not_starve_the_others(
     deployment: Deployment, type_: str, payload: str

@@ -38,7 +38,7 @@ PATIENCE = 10.0
 SUSPECTS = 64
 """Jobs that were lost with a function before, and that one tick keeps to run them alone."""
 SUSPECT_WAIT_MS = 2000
-"""How long those beyond are left alone, at least; at most twice as long."""
+"""How long those beyond are left alone while others run."""
 POLL = 1.0
 """Seconds between looks for new work while handlers run and nothing is due."""
 
@@ -217,11 +217,11 @@ class Tick:
                 case Verdict.ALONE if len(self._suspects) < SUSPECTS or id_ in self._suspects:
                     self._suspects[id_] = claim
                 case Verdict.ALONE:
-                    # Left to other ticks, and to this one later: were they held here, one that kills its function
-                    # would keep them all from running.
-                    self._index.moves.wait.append(
-                        (claim, round(SUSPECT_WAIT_MS * (1 + self._parts.chance.jitter())))
-                    )
+                    # Left to other ticks: one that kills its function would hold back all that are kept here.
+                    if self._running.busy or started.starts:  # this one will not come to them soon
+                        self._index.moves.wait.append((claim, SUSPECT_WAIT_MS))
+                    else:
+                        self._index.moves.back.append(claim)
                     self._report.returned += 1
                 case Verdict.FULL:
                     self._index.moves.back.append(claim)
