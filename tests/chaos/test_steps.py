@@ -1,6 +1,7 @@
 """A tick is struck at each step of its pipeline: what follows is always the same as if it had not been."""
 
 import asyncio
+import json
 import signal
 import time
 import uuid
@@ -151,3 +152,19 @@ def test_a_tick_keeps_few_of_what_must_start_alone(deployment: Deployment, strik
     deployment.make_due()
     assert deployment.tick().completed == 300
     assert deployment.entries() == dict.fromkeys(jobs, 1)
+
+
+def test_a_terminated_tick_gives_back_what_is_leased_and_not_entered(deployment: Deployment) -> None:
+    """Jobs that wait for a slot when SIGTERM comes are pending again at once; only what runs is waited for.
+
+    Guards: `Running.take_back` in `Tick._wind_up`.
+    """
+    deployment.insert("slow", 800, '{"seconds": 0.3}')
+    process = deployment.spawn()
+    deployment.wait_for_entry(250)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    report = json.loads(out.splitlines()[-1])
+    assert report["returned"] > 0
+    assert report["completed"] + report["returned"] == report["started"]
+    assert deployment.sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
