@@ -147,7 +147,7 @@ def lateness(bed: Bed) -> Figures:
         for store in STORES:
             bed.clear()
             bed.fill("noop", count, when=when)
-            report = finished(bed.spawn(STORE=store, LINGER_SECONDS=str(linger)))
+            report = finished(bed.spawn("--linger", str(linger), STORE=store, LINGER_SECONDS=str(linger)))
             yield f"{name}, {store}", {**bed.lateness(), "done": report["completed"], "cpu_s": report["cpu_s"]}
     if bed.scale >= 1:
         yield "600 jobs over three minutes, a tick each minute, rest", _hand_over(bed)
@@ -158,7 +158,7 @@ def _hand_over(bed: Bed) -> dict[str, float]:
     bed.fill("noop", 600, when="now() + interval '5 s' + n * interval '300 ms'")
     ticks = []
     for _ in range(4):
-        ticks.append(bed.spawn(TICK_BUDGET_SECONDS="110", LINGER_SECONDS="70"))
+        ticks.append(bed.spawn("--linger", "70", TICK_BUDGET_SECONDS="110", LINGER_SECONDS="70"))
         time.sleep(60)
     reports = [finished(tick) for tick in ticks]
     return {**bed.lateness(), "done": sum(report["completed"] for report in reports)}

@@ -26,6 +26,16 @@ def create_job(request: flask.Request) -> ResponseReturnValue:
     return _echo("create_job", request), 201
 
 
+def create_jobs(request: flask.Request) -> ResponseReturnValue:
+    """Answer the echo."""
+    return _echo("create_jobs", request), 201
+
+
+def explain_job(request: flask.Request) -> ResponseReturnValue:
+    """Answer the echo."""
+    return _echo("explain_job", request)
+
+
 def list_jobs(request: flask.Request) -> ResponseReturnValue:
     """Answer after as many milliseconds as `sleep` says."""
     time.sleep(float(request.args.get("sleep", 0)) / 1000)

@@ -18,6 +18,7 @@ from infra.local.stack import Stack
 from shared import composition
 from shared.adapters.clock import SystemClock
 from shared.domain.job import NewJob
+from shared.handlers import registry
 from shared.usecases.tick.report import Report
 
 ROOT = Path(__file__).parents[2]
@@ -113,10 +114,14 @@ def deployment(clean: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def forget() -> None:
-    """Forget what the composition root made from another environment."""
+    """Forget what the composition root made from another environment, and the handlers that tests have added."""
     for name in dir(composition):
         if hasattr(cached := getattr(composition, name), "cache_clear"):
             cached.cache_clear()
+    for name, handler in list(registry._registered.items()):
+        if handler.run.__module__.startswith("tests."):
+            del registry._registered[name]
+            sys.modules.pop(handler.run.__module__, None)
 
 
 def environment() -> dict[str, str]:
