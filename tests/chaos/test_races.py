@@ -84,3 +84,18 @@ def test_a_start_that_waited_does_not_take_a_lost_job_into_company(clean: Stack,
     answer = call.result()
     assert [s.id for s in answer.starts] == [first]
     assert answer.others[second][0] is Verdict.ALONE
+
+
+def test_a_start_call_that_comes_again_after_its_settlement_starts_nothing(clean: Stack, record: Record) -> None:
+    """A call that the network held back, and whose caller asked again and settled, leases nothing for nobody.
+
+    Guards: `token is distinct from` in `minutehand_start_v1`.
+    """
+    [job] = made(record)
+    token = str(uuid.uuid4())
+    [start] = record.start([job], token, LEASES, alone=False, max_bytes=10**7).starts
+    record.settle([Settlement(job, start.token, RetryAfter(0, "raised", "boom"))])
+    again = record.start([job], token, LEASES, alone=False, max_bytes=10**7)
+    assert not again.starts
+    assert again.others[job][0] is Verdict.EARLY
+    assert [s.attempt for s in started(record, job)] == [2]
