@@ -78,3 +78,14 @@ def test_every_table_has_row_security(database: psycopg.Connection) -> None:
     assert len(rows) == 9
     assert all(on for _, on in rows)
     assert database.execute("select count(*) from pg_policies where schemaname = 'minutehand'").fetchone() == (0,)
+
+
+def test_what_is_held_to_index_scans_is_not_compiled(database: psycopg.Connection) -> None:
+    """Every function that switches plans off switches JIT off too, and plans anew where it joins tables."""
+    rows = database.execute(
+        "select oid::regproc::text, array_to_string(proconfig, ' ') from pg_proc"
+        " where array_to_string(proconfig, ' ') like '%enable_hashjoin=off%'"
+    ).fetchall()
+    assert len(rows) >= 8
+    for name, settings in rows:
+        assert {"jit=off", "plan_cache_mode=force_custom_plan"} <= set(settings.split()), name

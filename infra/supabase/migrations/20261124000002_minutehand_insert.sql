@@ -39,7 +39,7 @@ create trigger immutable before update on minutehand.jobs for each statement exe
 
 -- Deleting a card deletes all of the job: in place of foreign keys, which would cost each insert a lookup and a lock.
 create function minutehand.forget_jobs() returns trigger language plpgsql security definer set search_path = ''
-set plan_cache_mode = force_custom_plan set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_custom_plan set enable_seqscan = off as $$
 declare
   gone uuid[] := (select array_agg(d.id) from deleted d);
 begin

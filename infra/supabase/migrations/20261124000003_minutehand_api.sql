@@ -53,7 +53,7 @@ $$;
 
 -- Jobs that are there, as create answers them.
 create function minutehand.jobs_of(ids uuid[], whole boolean) returns jsonb language plpgsql stable set search_path = ''
-set plan_cache_mode = force_custom_plan
+set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
   return (
@@ -154,7 +154,7 @@ create function public.minutehand_list_v1(
   status text default null, type text default null, max_rows integer default 50,
   at bigint default null, id uuid default null
 ) returns jsonb language plpgsql stable security definer set search_path = ''
-set plan_cache_mode = force_custom_plan
+set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   before_at timestamptz := case when $4 is null then 'infinity'
@@ -209,7 +209,7 @@ end $$;
 -- A cancel takes the job's mutex as a start does, by inserting its lease: one of the two wins.
 create function public.minutehand_cancel_v1(id uuid) returns jsonb
 language plpgsql security definer set search_path = ''
-set plan_cache_mode = force_custom_plan
+set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
   insert into minutehand.leases (id, token, started_at, until)

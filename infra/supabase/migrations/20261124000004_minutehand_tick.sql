@@ -7,7 +7,7 @@
 -- Ends, inside a statement of the caller's, jobs that are not to be started again: see minutehand_page_v1.
 create function minutehand.lapse(max_rows integer, out lapsed integer, out failed integer)
 language plpgsql set search_path = ''
-set plan_cache_mode = force_custom_plan
+set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   lost uuid[];
@@ -48,7 +48,7 @@ end $$;
 create function public.minutehand_page_v1(
   types text[], horizon_ms bigint, max_rows integer default 500, after jsonb default null
 ) returns jsonb language plpgsql security definer set search_path = ''
-set plan_cache_mode = force_custom_plan
+set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   until timestamptz := now() + horizon_ms * interval '1 ms';
@@ -138,7 +138,7 @@ end $$;
 create function public.minutehand_start_v1(
   ids uuid[], token uuid, lease_ms jsonb, alone boolean default false, max_bytes bigint default 16777216
 ) returns json language plpgsql security definer set search_path = ''
-set plan_cache_mode = force_custom_plan
+set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   taken bigint;
@@ -203,7 +203,7 @@ end $$;
 -- expires_at.
 create function minutehand.let_go(ids uuid[], token uuid, alone boolean) returns void
 language plpgsql set search_path = ''
-set plan_cache_mode = force_custom_plan
+set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
   with dead as (
@@ -226,7 +226,7 @@ end $$;
 -- is due again; lost: the lease was no longer this token's, nothing was changed. Asked again it answers the same.
 create function public.minutehand_settle_v1(outcomes jsonb) returns jsonb
 language plpgsql security definer set search_path = ''
-set plan_cache_mode = force_custom_plan
+set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   settled uuid[];

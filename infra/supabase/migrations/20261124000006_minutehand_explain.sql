@@ -12,6 +12,7 @@ $$;
 --    known: whether that tick could run the type}
 create function public.minutehand_explain_v1(id uuid) returns jsonb
 language sql stable security definer set search_path = ''
+set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
   select jsonb_build_object(
     'id', s.id, 'type', s.type, 'status', s.status, 'priority', s.priority, 'attempt', s.attempt, 'crashes', s.crashes,

@@ -13,7 +13,7 @@ alter table minutehand.finished set (autovacuum_vacuum_scale_factor = 0.05);
 create function public.minutehand_prune_v1(
   keep_s bigint, max_rows integer default 1000, after jsonb default null
 ) returns jsonb language plpgsql security definer set search_path = ''
-set plan_cache_mode = force_custom_plan
+set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   before timestamptz := now() - keep_s * interval '1 second';
