@@ -24,6 +24,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a handler prints must not stand between two answers
     handlers = composition.handlers()
     perform = in_thread(composition.context)
+    os.write(answers, bytes(4))  # an empty message: ready
     while request := _message(sys.stdin.fileno()):
         start = Start(request["job_id"], request["type"], request["attempt"], 0, 0, 0, request["payload"], token="")
         outcome = perform(Work(start, handlers[start.type], request["enter_by"]))

@@ -22,6 +22,8 @@ from shared.ports.runner import Finished, Work
 _KINDS: dict[str, type[Outcome]] = {
     kind.__name__: kind for kind in (Returned, Raised, AskedRetry, GaveUp, Refused, NotEntered)
 }
+START_LIMIT = 8.0
+"""Seconds that a new child gets to load its handlers; less than a lease lasts beyond the time limit."""
 MAX_MESSAGE = 1024 * 1024
 """Bytes of an answer: a result is at most 64 KiB, so more than this is no answer of ours."""
 
@@ -32,7 +34,7 @@ class ProcessRunner:
     def __init__(self, slots: int, command: Sequence[str], env: Mapping[str, str]) -> None:
         self.slots = slots
         self._children = _Children(command, env)
-        self._threads = ThreadRunner(slots, self._children.perform, grace=5.0)
+        self._threads = ThreadRunner(slots, self._children.perform, grace=START_LIMIT + 5.0)
 
     @property
     def stuck(self) -> int:
@@ -58,9 +60,18 @@ class _Children:
         self._lock = threading.Lock()
 
     def perform(self, work: Work) -> Outcome:
-        """Have a child run the handler; its own start counts against the time limit."""
-        until = time.monotonic() + work.handler.timeout
+        """Have a child run the handler; its time limit begins when the child is ready."""
+        ready_by = min(time.monotonic() + START_LIMIT, work.enter_by)
         child = self._take()
+        try:
+            child.become_ready(ready_by)
+        except TimeoutError:
+            child.kill()
+            too_late = ready_by == work.enter_by
+            return NotEntered() if too_late else Raised(f"its process was not ready within {START_LIMIT:g} s")
+        except (OSError, EOFError):
+            return Raised(f"its process {child.kill()} before it was ready")
+        until = time.monotonic() + work.handler.timeout
         try:
             answer = child.ask(
                 {
@@ -105,6 +116,13 @@ class _Child:
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
         )
+        self._ready = False
+
+    def become_ready(self, until: float) -> None:
+        """Wait until the child has its handlers; raises `TimeoutError` at `until`, `EOFError` if it ended."""
+        if not self._ready:
+            self._read(4, until)
+            self._ready = True
 
     def ask(self, request: dict[str, Any], until: float) -> dict[str, Any]:
         """Return the child's answer; raises `TimeoutError` at `until`, `EOFError` when it has ended."""

@@ -17,7 +17,7 @@ class Work:
     start: Start
     handler: Handler
     enter_by: float = inf
-    """When its lease gets too short for a whole run, in seconds of `time.monotonic()`: it is not entered then."""
+    """When its lease or the budget gets too short for a whole run, in seconds of `time.monotonic()`."""
 
 
 Finished = Callable[[Outcome], None]

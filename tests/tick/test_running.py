@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from shared.adapters import run_process
 from tests.tick.conftest import Deployment
 
 
@@ -152,6 +153,25 @@ def test_a_child_is_killed_at_its_time_limit(deployment: Deployment) -> None:
     assert (report.retried, report.stuck) == (1, 0)
     assert deployment.job(job)["errors"][0]["error"] == "it did not end within 1.5 s"
     assert report.duration_ms < 5000
+
+
+def test_a_child_that_starts_slowly_costs_its_job_no_time(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time limit begins when the child is ready: a job is not failed unentered by a busy machine."""
+    monkeypatch.setenv("SLOW_CHILD", "1.5")
+    job = deployment.create("short_process", max_retries=0)
+    assert deployment.tick().completed == 1
+    assert deployment.entries() == {job: 1}
+
+
+def test_a_child_that_is_never_ready_is_an_attempt(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child gets START_LIMIT seconds to load its handlers; after that it is ended, and the attempt failed."""
+    monkeypatch.setenv("SLOW_CHILD", "60")
+    monkeypatch.setattr(run_process, "START_LIMIT", 1.0)
+    job = deployment.create("short_process", max_retries=0)
+    assert deployment.tick().failed == 1
+    assert deployment.job(job)["errors"][0]["error"] == "its process was not ready within 1 s"
 
 
 @pytest.mark.parametrize("type_", ["stuck_thread", "stubborn"])

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
 from typing import Any
@@ -137,3 +138,13 @@ async def poison(payload: Note, ctx: Context) -> None:
     """Kill the function that runs it."""
     enter(ctx)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+if os.environ.get("SLOW_CHILD") and "shared.child" in sys.orig_argv:
+    time.sleep(float(os.environ["SLOW_CHILD"]))
+
+
+@handler("short_process", payload=Note, timeout=0.5, isolation="process")
+def short_process(_payload: Note, ctx: Context) -> None:
+    """Return at once, with little time."""
+    enter(ctx)

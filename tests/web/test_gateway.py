@@ -145,3 +145,11 @@ def test_the_path_of_a_batch_is_no_jobs(client: httpx.Client, method: str) -> No
     """`/jobs/batch` takes POST alone, although `/jobs/{id}` matches it too."""
     answer = client.request(method, "/jobs/batch")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("path", ["/jobs/%0A/explain", "/jobs/a%0Ab", "/%0A", "/robots.txt", "/favicon.ico"])
+def test_what_the_framework_turns_away_is_a_problem_too(client: httpx.Client, path: str) -> None:
+    """A path that functions-framework keeps for itself, or cannot match, is answered as any unknown one."""
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, PROBLEM)
+    check({"$ref": "#/components/schemas/Problem"}, answer.json())

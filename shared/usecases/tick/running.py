@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from shared.domain.handler import Isolation
@@ -39,6 +40,7 @@ class Running:
         }
         self._settler = Settler(parts.record, parts.clock, self._settled)
         self._settling: asyncio.Task[None] | None = None
+        self._last_end = math.inf
 
     @property
     def busy(self) -> int:
@@ -52,8 +54,9 @@ class Running:
         """How many handlers passed their time limit and could not be ended."""
         return sum(runner.stuck for runner in self._parts.runners.values())
 
-    def begin(self, give_up_at: Callable[[], float]) -> None:
-        """Settle from now on; while the record is away, until `give_up_at()`."""
+    def begin(self, last_end: float, give_up_at: Callable[[], float]) -> None:
+        """Enter what can end by `last_end`, and settle; while the record is away, until `give_up_at()`."""
+        self._last_end = last_end
         self._settling = asyncio.create_task(self._settler.run(give_up_at))
 
     def put(self, starts: Iterable[Start], of: Mapping[str, Claimed], lease_until: Mapping[str, float]) -> None:
@@ -66,7 +69,7 @@ class Running:
             self.longest = max(self.longest, handler.timeout)
             self._report.started += 1
             work.setdefault(handler.isolation, []).append(
-                Work(start, handler, self._lease_until[start.id] - handler.timeout)
+                Work(start, handler, min(lease_until[start.type], self._last_end) - handler.timeout)
             )
         for isolation, batch in work.items():
             self.lanes[isolation].put(batch)
@@ -93,7 +96,7 @@ class Running:
                 await self._settling
 
     def _admit(self, work: Work, queued: float) -> bool:
-        """Tell whether a started job may be entered: not after a freeze that used up its lease.
+        """Tell whether a started job may be entered: not too late for the budget, or for its lease after a freeze.
 
         By then another tick may have run it, or a person cancelled it.
         """

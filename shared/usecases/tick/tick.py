@@ -72,7 +72,7 @@ class Tick:
         self._began = self._parts.clock.monotonic()
         self._fan_out.begin()
         self._deadline = self._began + self._limits.budget
-        self._running.begin(lambda: self._deadline + LEASE_MARGIN_MS / 1000)
+        self._running.begin(self._deadline - MARGIN / 2, lambda: self._deadline + LEASE_MARGIN_MS / 1000)
         try:
             await self._drain()
         finally:
