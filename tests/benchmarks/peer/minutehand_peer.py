@@ -1,4 +1,7 @@
-"""Minutehand for the peers' harness, over the direct transport: its own PostgreSQL and Redis are used."""
+"""Minutehand for the peers' harness, over the direct transport: its own PostgreSQL and Redis are used.
+
+The harness starts them for the peers that use one of the two: among its peers must be one of each kind.
+"""
 
 import sys
 
