@@ -1,6 +1,7 @@
 """One program that the emulation starts, waits for, and stops."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -24,12 +25,17 @@ class ServiceError(Exception):
     """A program of the local emulation is missing or did not start; the message says what to do."""
 
 
+PORTS = range(10_000, 32_768)
+"""Below those that systems give to connections: one of these could take a service's port while it is down."""
+
+
 def free_port() -> int:
-    """Return a TCP port that is free on 127.0.0.1 just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that is free on 127.0.0.1 just now, and that no connection is given by chance later."""
+    while True:
+        port = random.choice(PORTS)  # noqa: S311 - nobody is to be kept from guessing it
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def accepts(port: int) -> bool:

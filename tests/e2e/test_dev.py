@@ -51,14 +51,12 @@ class Dev:
         return self.log.read()
 
     def wait_until_up(self) -> None:
-        """Wait until the record answers through the gateway."""
+        """Wait until it has said how to use it, which is when everything answers."""
         until = time.monotonic() + 60
         while time.monotonic() < until and self.process.poll() is None:
-            try:
-                if self.http.get("/health").status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.05)
+            if "Ctrl-C" in self.said():
+                return
+            time.sleep(0.05)
         pytest.fail(f"it did not come up:\n{self.said()}")
 
     def post(self, body: Mapping[str, Any]) -> str:

@@ -81,6 +81,10 @@ class Deployment:
         """Return the jobs in the order in which they were entered."""
         return [line.split()[0] for line in self.ledger.read_text().splitlines()]
 
+    def times(self) -> dict[str, float]:
+        """Return when each job was last entered, in Unix time."""
+        return {job: float(at) for job, _, at in map(str.split, self.ledger.read_text().splitlines())}
+
     def make_due(self) -> None:
         """Let every wait have passed, and the index forget it."""
         self.sql.execute("update minutehand.open set run_at = now()")

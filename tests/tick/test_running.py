@@ -6,7 +6,8 @@ import os
 import pytest
 
 from shared.adapters import run_process
-from tests.tick.conftest import Deployment
+from shared.usecases.tick import tick as tick_module
+from tests.tick.conftest import Deployment, forget
 
 
 @pytest.mark.parametrize("type_", ["note", "in_thread", "in_process"])
@@ -20,6 +21,21 @@ def test_a_due_job_runs_and_completes(deployment: Deployment, type_: str) -> Non
     assert (report.claimed, report.started, report.completed, report.stopped) == (1, 1, 1, "drained")
     assert found["result"].get("main", False) is False
     assert found["result"].get("pid", 0) != os.getpid()
+
+
+def test_a_slot_that_comes_free_is_taken_at_once(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a long job holds one slot, short ones follow each other through the other, without a poll between.
+
+    The lanes of other isolations have room all the time, and nothing to do.
+    """
+    monkeypatch.setenv("ASYNC_SLOTS", "2")
+    monkeypatch.setattr(tick_module, "POLL", 60.0)
+    forget()
+    long = deployment.create("slow", {"seconds": 4})
+    short = [deployment.create("slow", {"seconds": 0.2}) for _ in range(6)]
+    assert deployment.tick().completed == 7
+    entered = deployment.times()
+    assert max(entered[job] for job in short) < entered[long] + 4
 
 
 def test_a_job_that_always_raises_uses_its_attempts(deployment: Deployment) -> None:

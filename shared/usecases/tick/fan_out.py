@@ -14,28 +14,43 @@ AFTER = 1.0
 
 
 class FanOut:
-    """Calls further drainers, at most `most` and once, when one second has shown that this one is not enough."""
+    """Calls further drainers, at most `most` and once, when this one is not enough for a backlog.
+
+    It is asked after one second of a backlog, then each time that the backlog has lasted twice as long.
+    """
 
     def __init__(self, drainers: Drainers | None, most: int, clock: Clock, report: Report) -> None:
         self._drainers, self._most, self._clock, self._report = drainers, most, clock, report
-        self._began = 0.0
-        self._asked = drainers is None or most <= 0
+        self._since: float | None = None
+        self._settled_before = 0
+        self._ask_at = 0.0
+        self._called = drainers is None or most <= 0
 
-    def begin(self) -> None:
-        """Count the seconds from now."""
-        self._began = self._clock.monotonic()
+    @property
+    def _settled(self) -> int:
+        return self._report.completed + self._report.retried + self._report.failed
+
+    def idle(self) -> None:
+        """Measure the next backlog anew: nothing is due."""
+        self._since = None
 
     def wants_to_know(self) -> bool:
         """Tell whether it is time to ask how much is due."""
-        return not self._asked and self._clock.monotonic() >= self._began + AFTER
+        now = self._clock.monotonic()
+        if self._since is None:
+            self._since, self._settled_before, self._ask_at = now, self._settled, now + AFTER
+        return not self._called and now >= self._ask_at
 
     async def call(self, due: int, left: float) -> None:
         """Call as many as `due` jobs need in the `left` seconds; each call is tried once."""
         assert self._drainers is not None
-        self._asked = True
-        settled = self._report.completed + self._report.retried + self._report.failed
-        count = further(due, settled, self._clock.monotonic() - self._began, left, self._most)
+        assert self._since is not None
+        now = self._clock.monotonic()
+        seconds = now - self._since
+        count = further(due, self._settled - self._settled_before, seconds, left, self._most)
+        self._ask_at = now + seconds
         if count:
+            self._called = True
             log.info("%d jobs are due: calling %d further drainers", due, count)
             self._report.drainers = await asyncio.to_thread(self._drainers.call, count)
 

@@ -6,6 +6,7 @@ is settled. The record's calls block, so each is made in a thread; everything el
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import TypeVar
@@ -55,6 +56,7 @@ class Tick:
         self._suspects: dict[str, Claimed] = {}
         self._page = Page("", [], None, frozenset(), {}, {}, 0, 0)
         self._fresh = False  # whether the page is newer than the last claim
+        self._page_at = -math.inf
         self._rotated_at = 0.0
         self._stopping = False
         self._fan_out = FanOut(parts.drainers, limits.drainers, parts.clock, self._report)
@@ -70,7 +72,6 @@ class Tick:
         Raises `RecordUnavailableError` or `RecordSetupError` when the record was away for the whole tick.
         """
         self._began = self._parts.clock.monotonic()
-        self._fan_out.begin()
         self._deadline = self._began + self._limits.budget
         self._running.begin(self._deadline - MARGIN / 2, lambda: self._deadline + LEASE_MARGIN_MS / 1000)
         try:
@@ -92,7 +93,7 @@ class Tick:
                 await self._wait(POLL)
             elif await self._start_due(lanes):
                 await self._rotate()
-            elif not self._fresh:
+            elif self._must_look(lanes):
                 await self._restore()
             elif self._running.busy:
                 await self._wait_while_busy()
@@ -108,6 +109,11 @@ class Tick:
         fitting = set(self._fitting())
         return not self._fresh or any(d.wait_ms == 0 and d.type not in fitting for d in self._page.jobs)
 
+    def _must_look(self, lanes: Sequence[Lane]) -> bool:
+        """Tell whether to look at the record now that nothing was claimed, maybe for want of room in a lane."""
+        old = self._parts.clock.monotonic() >= self._page_at + POLL
+        return not self._fresh and (old or all(lane.room for lane in lanes))
+
     async def _start_due(self, lanes: Sequence[Lane]) -> bool:
         """Claim what is due and start it; tell whether there was any."""
         enter = not self._index.entered and self._limits.linger > 0
@@ -120,6 +126,8 @@ class Tick:
             self._fresh = False
             self._report.claimed += len(claimed)
             await self._start(claimed)
+        elif all(lane.room for lane in lanes):
+            self._fan_out.idle()
         return bool(claimed)
 
     def _due_on_page(self, lanes: Sequence[Lane]) -> list[Claimed]:
@@ -161,6 +169,7 @@ class Tick:
         """Read a fresh first page; the next step puts it into the index."""
         self._page = await self._ask(self._parts.restorer.first, list(self._parts.handlers))
         self._fresh = True
+        self._page_at = self._parts.clock.monotonic()
         self._index.installation = self._page.installation
         self._note(self._page)
 
@@ -234,16 +243,19 @@ class Tick:
         await self._wakeup.wait(min(limit, self._left))
 
     async def _wait_while_busy(self) -> None:
-        """Wait for what comes due, or is created, while handlers run; after a while look at the record again."""
+        """Wait for room, or for what comes due or is created, while handlers run; then look at the record again."""
         until = self._parts.clock.monotonic() + POLL
         self._listen()
+        full = [lane for lane in self._running.lanes.values() if not lane.room()]
         while self._running.busy and not self._stopping and not self._wakeup.kicked:
+            if any(lane.room() for lane in full):
+                break
             left = min(until, self._index.next_due_at) - self._parts.clock.monotonic()
             if left <= 0:
                 break
             await self._wait(left)
         self._wakeup.kicked = False
-        self._fresh = self._parts.clock.monotonic() < until
+        self._fresh = self._fresh and self._parts.clock.monotonic() < until
 
     async def _linger(self) -> bool:
         """Wait for the next job that is known to come due, or for a kick; tell whether to look again.

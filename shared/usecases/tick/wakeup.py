@@ -13,7 +13,7 @@ class Wakeup:
         """A new job was created since this was last set to False."""
 
     def happened(self) -> None:
-        """End a wait that is under way, or the next one at once."""
+        """End the wait that is under way."""
         self._event.set()
 
     def kick(self) -> None:
