@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from infra.local.service import Service, ServiceError
+from infra.local.service import Service, ServiceError, free_port
 
 
 class Valkey(Service):
@@ -34,6 +34,8 @@ class Valkey(Service):
         super().__init__(log or self.folder.with_suffix(".log"), port)
         self.password = password
         self.options = {"appendonly": "yes" if appendonly else "no", "save": '""', **(options or {})}
+        if "cluster-enabled" in self.options:  # its own choice, port + 10000, may be taken
+            self.options.setdefault("cluster-port", str(free_port()))
         self.binary = binary
 
     @property

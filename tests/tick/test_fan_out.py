@@ -51,9 +51,10 @@ def test_a_backlog_calls_drainers_that_call_none(deployment: Deployment, monkeyp
     jobs = deployment.insert("slow", 60, '{"seconds": 0.15}')
     report = deployment.tick(budget=9)
     assert 1 <= report.drainers <= 2
+    assert report.completed < len(deployment.entries())
+    deployment.tick()  # the first hands back what it cannot enter in its budget; the others may be gone by then
     assert deployment.entries() == dict.fromkeys(jobs, 1)
     assert deployment.statuses() == {"completed": 60}
-    assert report.completed < 60
 
 
 def test_a_drainer_calls_nobody(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
