@@ -5,13 +5,12 @@ Every method raises `IndexUnavailableError` when there is no answer.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.ports.record import Due
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """An id that is held for the caller: its score before the claim, and the score that holds it, in ms."""
 
     id: str

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from shared.domain.errors import RecordRefusedError, RecordSetupError, RecordUnavailableError
 from shared.domain.policy import Dead, Done, cut
@@ -93,4 +92,4 @@ class Settler:
             log.error("job %s could not be settled: %s", batch[0].id, error)
             return []
         dead = Dead("its result could not be stored", "raised", cut(str(error)))
-        return await self._settle([replace(batch[0], decision=dead)], give_up_at)
+        return await self._settle([batch[0]._replace(decision=dead)], give_up_at)

@@ -7,11 +7,13 @@ is settled. The record's calls block, so each is made in a thread; everything el
 import asyncio
 import logging
 import math
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import TypeVar
 
 from shared.domain.errors import RecordUnavailableError
+from shared.domain.handler import Isolation
 from shared.ports.index import Ask, Claimed, Lane
 from shared.ports.record import Page, Started, Verdict
 from shared.usecases.tick.fan_out import FanOut
@@ -36,6 +38,8 @@ LEASE_MARGIN_MS = 10_000
 """What a lease lasts beyond the handler's time limit, for settling."""
 PATIENCE = 10.0
 """Seconds to go on asking a record that does not answer; after that the tick ends and the next one tries."""
+STARTS = 2
+"""Start calls under way at once: the record works on one while the answer of the other is taken in."""
 SUSPECTS = 64
 """Jobs that were lost with a function before, and that one tick keeps to run them alone."""
 SUSPECT_WAIT_MS = 2000
@@ -53,6 +57,8 @@ class Tick:
         self._wakeup = Wakeup()
         self._index = IndexSide(parts.index, parts.clock, self._report)
         self._running = Running(parts, self._report, lambda: self._index.moves, self._wakeup.happened)
+        self._starting: deque[asyncio.Task[None]] = deque()
+        self._claimed: Counter[Isolation] = Counter()  # and not yet told of by the record
         self._suspects: dict[str, Claimed] = {}
         self._page = Page("", [], None, frozenset(), {}, {}, 0, 0)
         self._fresh = False  # whether the page is newer than the last claim
@@ -83,7 +89,7 @@ class Tick:
 
     # ------------------------------------------------------------------ drain
 
-    async def _drain(self) -> None:
+    async def _drain(self) -> None:  # noqa: C901 - one round of choices, in their order
         """Go round: claim and start what is due; where nothing is, look at a fresh page before saying so."""
         await self._restore()
         while not self._stopping and (lanes := self._open_lanes()) and not self._running.stuck:
@@ -93,6 +99,8 @@ class Tick:
                 await self._wait(POLL)
             elif await self._start_due(lanes):
                 await self._rotate()
+            elif self._starting:
+                await self._finish_starts()
             elif self._must_look(lanes):
                 await self._restore()
             elif self._running.busy:
@@ -101,6 +109,7 @@ class Tick:
                 await self._run_suspects()
             elif not await self._linger():
                 break
+        await self._finish_starts()
         if self._stopping or self._running.stuck or self._has_due():
             self._report.stopped = "budget"
 
@@ -125,7 +134,7 @@ class Tick:
         if claimed:
             self._fresh = False
             self._report.claimed += len(claimed)
-            await self._start(claimed)
+            await self._begin_start(claimed)
         elif all(lane.room for lane in lanes):
             self._fan_out.idle()
         return bool(claimed)
@@ -157,7 +166,7 @@ class Tick:
         return [
             Lane(
                 [h.name for h in fitting if h.isolation is isolation and h.name not in self._page.paused],
-                min(lane.room(), BATCH),
+                max(0, min(lane.room() - self._claimed[isolation], BATCH)),
             )
             for isolation, lane in self._running.lanes.items()
             if any(h.isolation is isolation for h in fitting)
@@ -190,8 +199,33 @@ class Tick:
 
     # ------------------------------------------------------------------ start
 
-    async def _start(self, claimed: Sequence[Claimed], *, alone: bool = False) -> None:
-        """Lease what was claimed and may start, hand it to its lane, and note what the index is to follow."""
+    async def _begin_start(self, claimed: Sequence[Claimed]) -> None:
+        """Start what was claimed beside the call before; wait for the oldest where STARTS are under way."""
+        while len(self._starting) >= STARTS:
+            await self._starting.popleft()
+        count = Counter(self._parts.handlers[c.type].isolation for c in claimed)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._claimed.subtract(count)
+            self._wakeup.happened()
+
+        self._claimed.update(count)
+        task = asyncio.create_task(self._start(claimed, self._starting[-1] if self._starting else None))
+        task.add_done_callback(ended)
+        self._starting.append(task)
+
+    async def _finish_starts(self) -> None:
+        """Wait for the start calls that are under way; raises what they raised."""
+        while self._starting:
+            await self._starting.popleft()
+
+    async def _start(
+        self, claimed: Sequence[Claimed], before: asyncio.Task[None] | None = None, *, alone: bool = False
+    ) -> None:
+        """Lease what was claimed and may start, hand it to its lane, and note what the index is to follow.
+
+        It is handed over after what `before` starts: in the order in which it was claimed.
+        """
         token = self._parts.chance.token()
         types = {c.type for c in claimed}  # they fitted the budget when they were claimed, a moment ago
         leases = {t: round(self._parts.handlers[t].timeout * 1000) + LEASE_MARGIN_MS for t in types}
@@ -203,6 +237,8 @@ class Tick:
 
         try:
             started = await self._ask(call)
+            if before:
+                await asyncio.wait([before])
         except RecordUnavailableError:
             self._running.disown(of, token)
             raise
@@ -297,6 +333,7 @@ class Tick:
     async def _run_suspects(self) -> None:
         """Run such jobs one by one, for a while: one that kills this function too takes nobody with it."""
         until = self._parts.clock.monotonic() + POLL
+        await self._finish_starts()
         await self._wait_until_settled()
         while self._suspects and not self._stopping and not self._running.stuck:
             fitting = set(self._fitting())
@@ -321,6 +358,7 @@ class Tick:
 
     async def _wind_up(self) -> None:
         """Let what runs finish, settle it, and hand back what was claimed and not started."""
+        await asyncio.gather(*self._starting, return_exceptions=True)  # an error of one that matters is on its way
         self._running.take_back()
         await self._wait_until_settled()
         self._hand_back_suspects()
