@@ -40,7 +40,11 @@ class Price:
 
 LAMBDA_REQUESTS = Price(0.20, 1e6, "docs.aws.amazon.com/whitepapers/latest/how-aws-pricing-works/lambda.html")
 LAMBDA_SECONDS = Price(0.0000166667, 1, "aws.amazon.com/lambda/pricing")
-HTTP_API = Price(1.00, 1e6, "aws.amazon.com/api-gateway/pricing")
+HTTP_API = Price(
+    1.00,
+    1e6,
+    "docs.aws.amazon.com/whitepapers/latest/best-practices-api-gateway-private-apis-integration/cost-optimization.html",
+)
 UPSTASH = Price(0.20, 1e5, "upstash.com/docs/redis/overall/billing")
 """All as stored in November 2026, for x86 in us-east-1; free tiers are left out."""
 

@@ -26,16 +26,19 @@ class ServiceError(Exception):
 
 
 PORTS = range(10_000, 32_768)
-"""Below those that systems give to connections: one of these could take a service's port while it is down."""
+"""Below the ports that systems give to outgoing connections (Linux: from 32,768).
+
+Such a connection could take the port of a service that is down for a moment.
+"""
 
 
 def free_port() -> int:
-    """Return a TCP port that is free on 127.0.0.1 just now, and that no connection is given by chance later."""
-    while True:
-        port = random.choice(PORTS)  # noqa: S311 - nobody is to be kept from guessing it
+    """Return one of PORTS that is free on 127.0.0.1 just now; raises ServiceError when none is."""
+    for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    raise ServiceError("no port is free on 127.0.0.1")
 
 
 def accepts(port: int) -> bool:

@@ -1,5 +1,6 @@
 """A backlog that one drainer cannot finish."""
 
+import asyncio
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,8 @@ from moto.server import ThreadedMotoServer
 from shared import composition
 from shared.adapters.call_drainers import EVENT, HttpDrainers, LambdaDrainers, open_drainers
 from shared.domain.errors import ConfigError
-from shared.usecases.tick.fan_out import further
+from shared.usecases.tick.fan_out import FanOut, further
+from shared.usecases.tick.report import Report
 from tests.tick.conftest import Deployment, forget
 
 
@@ -40,6 +42,60 @@ def test_as_many_as_the_backlog_needs(  # noqa: PLR0913, PLR0917 - the figures o
 def test_never_more_than_allowed(due: int, drained: int, seconds: float, left: float, most: int) -> None:
     """Whatever the figures, between none and the limit are called."""
     assert 0 <= further(due, drained, seconds, left, most) <= most
+
+
+class Bench:
+    """A fan-out with a clock that stands still until it is moved, and drainers that only count."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.called = 0
+        self.report = Report(budget_ms=0)
+        self.fan_out = FanOut(self, 10, self, self.report)
+
+    def monotonic(self) -> float:
+        """Return the time; see the `Clock` port."""
+        return self.now
+
+    def call(self, count: int) -> int:
+        """Count; see the `Drainers` port."""
+        self.called += count
+        return count
+
+    def close(self) -> None:
+        """See the `Drainers` port."""
+
+    def asked(self, now: float, due: int) -> bool:
+        """Move the clock, and answer when asked how much is due; tell whether it was."""
+        self.now = now
+        wants = self.fan_out.wants_to_know()
+        if wants:
+            asyncio.run(self.fan_out.call(due, left=10))
+        return wants
+
+
+def test_it_asks_again_while_a_backlog_lasts() -> None:
+    """After 1, 2 and 4 seconds of a backlog; what grew beyond one drainer by then is answered, once."""
+    bench = Bench()
+    bench.report.completed = 10**6  # before this backlog: says nothing of how fast it goes
+    assert [now for now in (0.0, 0.9, 1.0, 1.9) if bench.asked(now, due=0)] == [1.0]
+    bench.report.completed += 100
+    assert bench.asked(2.0, due=400)
+    assert bench.called == 0
+    assert [now for now in (3.9, 4.0) if bench.asked(now, due=10_000)] == [4.0]
+    assert (bench.called, bench.report.drainers) == (10, 10)
+    assert not bench.asked(100.0, due=10_000)
+
+
+def test_idle_seconds_do_not_count() -> None:
+    """A burst after a quiet minute is measured from its own beginning."""
+    bench = Bench()
+    assert not bench.asked(0.0, due=0)
+    bench.fan_out.idle()
+    assert not bench.asked(60.0, due=1000)
+    bench.report.completed = 1000
+    assert bench.asked(61.0, due=1000)
+    assert bench.called == 0
 
 
 def test_a_backlog_calls_drainers_that_call_none(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,18 @@
 """What a tick does with jobs that behave, and with those that do not."""
 
+import itertools
 import json
 import os
+import threading
+import time
+from typing import Any
 
 import pytest
 
 from shared.adapters import run_process
+from shared.adapters.rpc_record import RpcRecord
+from shared.domain.errors import RecordUnavailableError
+from shared.ports.record import Started
 from shared.usecases.tick import tick as tick_module
 from tests.tick.conftest import Deployment, forget
 
@@ -36,6 +43,24 @@ def test_a_slot_that_comes_free_is_taken_at_once(deployment: Deployment, monkeyp
     assert deployment.tick().completed == 7
     entered = deployment.times()
     assert max(entered[job] for job in short) < entered[long] + 4
+
+
+def test_a_full_lane_hides_no_other(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one isolation has no room, what another can run is still looked for in the record."""
+    monkeypatch.setenv("ASYNC_SLOTS", "1")
+    forget()
+    [first, *_] = deployment.insert("slow", 2, '{"seconds": 4}')
+    other: list[str] = []
+
+    def insert_beside() -> None:
+        deployment.wait_for_entry()
+        other.extend(deployment.insert("in_thread"))
+
+    beside = threading.Thread(target=insert_beside)
+    beside.start()
+    deployment.tick()
+    beside.join()
+    assert deployment.times()[other[0]] < deployment.times()[first] + 4
 
 
 def test_a_job_that_always_raises_uses_its_attempts(deployment: Deployment) -> None:
@@ -123,6 +148,48 @@ def test_higher_priorities_are_entered_first(deployment: Deployment) -> None:
     jobs = {priority: deployment.create("note", priority=priority) for priority in (0, 9, 4)}
     deployment.tick()
     assert deployment.order() == [jobs[9], jobs[4], jobs[0]]
+
+
+def test_a_slow_answer_keeps_its_place(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two start calls are under way at once: what was claimed first is entered first, whichever answers first."""
+    monkeypatch.setattr(tick_module, "BATCH", 5)
+    start = RpcRecord.start
+    calls = itertools.count()
+
+    def slow_at_first(*args: Any, **options: Any) -> Started:
+        late = next(calls) == 0
+        started = start(*args, **options)
+        time.sleep(0.5 * late)
+        return started
+
+    monkeypatch.setattr(RpcRecord, "start", slow_at_first)
+    high = {deployment.create("note", priority=9) for _ in range(5)}
+    low = {deployment.create("note", priority=0) for _ in range(5)}
+    deployment.tick()
+    assert (set(deployment.order()[:5]), set(deployment.order()[5:])) == (high, low)
+
+
+def test_a_failed_start_leaves_no_other_behind(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When one start call fails for good, what another beside it has leased is still run and settled."""
+    monkeypatch.setattr(tick_module, "BATCH", 5)
+    monkeypatch.setattr(tick_module, "PATIENCE", 0.0)
+    start = RpcRecord.start
+    calls = itertools.count()
+
+    def fails_at_first(*args: Any, **options: Any) -> Started:
+        if next(calls) == 0:
+            time.sleep(0.2)  # the second call is under way by then
+            raise RecordUnavailableError("away")
+        started = start(*args, **options)
+        time.sleep(0.5)
+        return started
+
+    monkeypatch.setattr(RpcRecord, "start", fails_at_first)
+    deployment.insert("note", 10)
+    with pytest.raises(RecordUnavailableError, match="away"):
+        deployment.tick()
+    assert deployment.sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
+    assert deployment.statuses() == {"completed": 5, "pending": 5}
 
 
 @pytest.mark.parametrize("text", ["object", "nan", "big", "nul"])

@@ -35,7 +35,7 @@ class FanOut:
         self._since = None
 
     def wants_to_know(self) -> bool:
-        """Tell whether it is time to ask how much is due."""
+        """Tell whether it is time to ask how much is due; the first time since `idle`, begin to measure."""
         now = self._clock.monotonic()
         if self._since is None:
             self._since, self._settled_before, self._ask_at = now, self._settled, now + AFTER

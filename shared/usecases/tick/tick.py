@@ -7,13 +7,12 @@ is settled. The record's calls block, so each is made in a thread; everything el
 import asyncio
 import logging
 import math
-from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain, repeat
 from typing import TypeVar
 
 from shared.domain.errors import RecordUnavailableError
-from shared.domain.handler import Isolation
 from shared.ports.index import Ask, Claimed, Lane
 from shared.ports.record import Page, Started, Verdict
 from shared.usecases.tick.fan_out import FanOut
@@ -23,6 +22,7 @@ from shared.usecases.tick.report import Report
 from shared.usecases.tick.restore import ROTATE_EVERY
 from shared.usecases.tick.running import Running, by_id
 from shared.usecases.tick.settler import RETRY_WAITS
+from shared.usecases.tick.starts import Starts
 from shared.usecases.tick.wakeup import Wakeup
 
 log = logging.getLogger("minutehand")
@@ -38,8 +38,6 @@ LEASE_MARGIN_MS = 10_000
 """What a lease lasts beyond the handler's time limit, for settling."""
 PATIENCE = 10.0
 """Seconds to go on asking a record that does not answer; after that the tick ends and the next one tries."""
-STARTS = 2
-"""Start calls under way at once: the record works on one while the answer of the other is taken in."""
 SUSPECTS = 64
 """Jobs that were lost with a function before, and that one tick keeps to run them alone."""
 SUSPECT_WAIT_MS = 2000
@@ -57,8 +55,7 @@ class Tick:
         self._wakeup = Wakeup()
         self._index = IndexSide(parts.index, parts.clock, self._report)
         self._running = Running(parts, self._report, lambda: self._index.moves, self._wakeup.happened)
-        self._starting: deque[asyncio.Task[None]] = deque()
-        self._claimed: Counter[Isolation] = Counter()  # and not yet told of by the record
+        self._starts = Starts(self._wakeup.happened)
         self._suspects: dict[str, Claimed] = {}
         self._page = Page("", [], None, frozenset(), {}, {}, 0, 0)
         self._fresh = False  # whether the page is newer than the last claim
@@ -99,8 +96,8 @@ class Tick:
                 await self._wait(POLL)
             elif await self._start_due(lanes):
                 await self._rotate()
-            elif self._starting:
-                await self._finish_starts()
+            elif self._starts.under_way:
+                await self._starts.finish()
             elif self._must_look(lanes):
                 await self._restore()
             elif self._running.busy:
@@ -109,7 +106,7 @@ class Tick:
                 await self._run_suspects()
             elif not await self._linger():
                 break
-        await self._finish_starts()
+        await self._starts.finish()
         if self._stopping or self._running.stuck or self._has_due():
             self._report.stopped = "budget"
 
@@ -134,7 +131,8 @@ class Tick:
         if claimed:
             self._fresh = False
             self._report.claimed += len(claimed)
-            await self._begin_start(claimed)
+            isolations = (self._parts.handlers[c.type].isolation for c in claimed)
+            await self._starts.begin(partial(self._start, claimed), isolations)
         elif all(lane.room for lane in lanes):
             self._fan_out.idle()
         return bool(claimed)
@@ -166,7 +164,7 @@ class Tick:
         return [
             Lane(
                 [h.name for h in fitting if h.isolation is isolation and h.name not in self._page.paused],
-                max(0, min(lane.room() - self._claimed[isolation], BATCH)),
+                max(0, min(lane.room() - self._starts.claimed(isolation), BATCH)),
             )
             for isolation, lane in self._running.lanes.items()
             if any(h.isolation is isolation for h in fitting)
@@ -198,26 +196,6 @@ class Tick:
         self._report.oldest_due_age_s = max(page.oldest.values(), default=0.0)
 
     # ------------------------------------------------------------------ start
-
-    async def _begin_start(self, claimed: Sequence[Claimed]) -> None:
-        """Start what was claimed beside the call before; wait for the oldest where STARTS are under way."""
-        while len(self._starting) >= STARTS:
-            await self._starting.popleft()
-        count = Counter(self._parts.handlers[c.type].isolation for c in claimed)
-
-        def ended(_: asyncio.Task[None]) -> None:
-            self._claimed.subtract(count)
-            self._wakeup.happened()
-
-        self._claimed.update(count)
-        task = asyncio.create_task(self._start(claimed, self._starting[-1] if self._starting else None))
-        task.add_done_callback(ended)
-        self._starting.append(task)
-
-    async def _finish_starts(self) -> None:
-        """Wait for the start calls that are under way; raises what they raised."""
-        while self._starting:
-            await self._starting.popleft()
 
     async def _start(
         self, claimed: Sequence[Claimed], before: asyncio.Task[None] | None = None, *, alone: bool = False
@@ -333,7 +311,7 @@ class Tick:
     async def _run_suspects(self) -> None:
         """Run such jobs one by one, for a while: one that kills this function too takes nobody with it."""
         until = self._parts.clock.monotonic() + POLL
-        await self._finish_starts()
+        await self._starts.finish()
         await self._wait_until_settled()
         while self._suspects and not self._stopping and not self._running.stuck:
             fitting = set(self._fitting())
@@ -358,7 +336,7 @@ class Tick:
 
     async def _wind_up(self) -> None:
         """Let what runs finish, settle it, and hand back what was claimed and not started."""
-        await asyncio.gather(*self._starting, return_exceptions=True)  # an error of one that matters is on its way
+        await self._starts.end()
         self._running.take_back()
         await self._wait_until_settled()
         self._hand_back_suspects()
