@@ -61,7 +61,8 @@ def import_(
     """Create the jobs in a file of JSON lines, 1,000 at a time.
 
     Cut off, run it again: within 24 hours what was created is not created twice. A batch with a wrong line is not
-    created at all; the lines are named, and once they are mended a further run goes on from there.
+    created at all; the lines are named, and once they are mended a further run goes on from there. Do not add lines
+    to a file that was imported: its last batch would be a new one and be created again. Give them a file of theirs.
 
     minutehand jobs import jobs.ndjson
     """
