@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from shared.adapters.time_limit import TimeLimit
 from shared.domain.ending import admitted, raised, returned
 from shared.domain.handler import Context
 from shared.domain.outcome import NotEntered, Outcome, Refused, TimedOut
@@ -45,10 +46,12 @@ class _Limit:
     def __init__(self, runner: AsyncRunner, task: asyncio.Task[Outcome], limit: float, finished: Finished) -> None:
         self._runner, self._task, self._limit, self._finished = runner, task, limit, finished
         self._over = False
-        self._timer = asyncio.get_running_loop().call_later(limit, self._cancel)
+        self._timer: TimeLimit | asyncio.TimerHandle = TimeLimit(limit, self._cancel)
         task.add_done_callback(self._done)
 
     def _cancel(self) -> None:
+        if self._task.done():  # in time: `_done` is on its way
+            return
         self._over = True
         self._task.cancel()
         self._timer = asyncio.get_running_loop().call_later(GRACE, self._give_up)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from shared.adapters.time_limit import TimeLimit
 from shared.domain.ending import admitted, raised, returned
 from shared.domain.handler import Context
 from shared.domain.outcome import NotEntered, Outcome, Refused, TimedOut
@@ -52,7 +53,7 @@ class ThreadRunner:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(once, outcome)
 
-        timer = loop.call_later(work.handler.timeout + self._grace, give_up)
+        timer = TimeLimit(work.handler.timeout + self._grace, give_up)
         self._running += 1
         if self._running > self._threads:
             self._threads += 1

@@ -1,18 +1,25 @@
 """What a tick does with jobs that behave, and with those that do not."""
 
+import asyncio
+import dataclasses
 import itertools
 import json
 import os
+import signal
 import threading
 import time
+import uuid
 from typing import Any
 
 import pytest
 
+from shared import composition
 from shared.adapters import run_process
 from shared.adapters.rpc_record import RpcRecord
 from shared.domain.errors import RecordUnavailableError
+from shared.domain.outcome import Outcome, Returned
 from shared.ports.record import Started
+from shared.ports.runner import Work
 from shared.usecases.tick import tick as tick_module
 from tests.tick.conftest import Deployment, forget
 
@@ -190,6 +197,39 @@ def test_a_failed_start_leaves_no_other_behind(deployment: Deployment, monkeypat
         deployment.tick()
     assert deployment.sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
     assert deployment.statuses() == {"completed": 5, "pending": 5}
+
+
+@pytest.mark.parametrize("type_", ["brief", "brief_thread"])
+def test_a_freeze_is_not_the_handlers_fault(deployment: Deployment, type_: str) -> None:
+    """A function that is frozen in the middle of handlers, past their time limit, lets them end when it wakes."""
+    jobs = [deployment.create(type_) for _ in range(3)]
+    process = deployment.spawn()
+    deployment.wait_for_entry(3)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=30)
+    assert deployment.statuses() == {"completed": 3}
+    assert deployment.entries() == dict.fromkeys(jobs, 1)
+
+
+def test_a_handler_that_ended_in_time_is_not_too_late(deployment: Deployment) -> None:
+    """Where the event loop was held up past the time limit of a task that had nothing to wait for, it has ended."""
+    handler = dataclasses.replace(composition.handlers()["note"], timeout=0.05)
+    job = deployment.create("note")
+    [start] = (
+        composition.record().start([job], str(uuid.uuid4()), {"note": 60_000}, alone=False, max_bytes=99).starts
+    )
+    outcomes: list[Outcome] = []
+
+    async def enter() -> None:
+        composition.runners()[handler.isolation].enter(Work(start, handler), outcomes.append)
+        time.sleep(0.1)  # noqa: ASYNC251 - another handler that does what it should not
+        while not outcomes:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(enter())
+    assert [type(outcome) for outcome in outcomes] == [Returned]
 
 
 @pytest.mark.parametrize("text", ["object", "nan", "big", "nul"])

@@ -58,6 +58,20 @@ async def slow(payload: Note, ctx: Context) -> None:
     await asyncio.sleep(payload.seconds)
 
 
+@handler("brief", payload=Note, timeout=1)
+async def brief(payload: Note, ctx: Context) -> None:
+    """Wait for half of the time limit."""
+    enter(ctx)
+    await asyncio.sleep(0.5)
+
+
+@handler("brief_thread", payload=Note, timeout=1)
+def brief_thread(payload: Note, ctx: Context) -> None:
+    """Block a thread for half of the time limit."""
+    enter(ctx)
+    time.sleep(0.5)
+
+
 @handler("boom", payload=Note, timeout=5)
 async def boom(payload: Note, ctx: Context) -> None:
     """Raise."""
