@@ -223,10 +223,10 @@ def test_a_handler_that_ended_in_time_is_not_too_late(deployment: Deployment) ->
     outcomes: list[Outcome] = []
 
     async def enter() -> None:
-        composition.runners()[handler.isolation].enter(Work(start, handler), outcomes.append)
-        time.sleep(0.1)  # noqa: ASYNC251 - another handler that does what it should not
-        while not outcomes:
-            await asyncio.sleep(0.01)
+        ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        composition.runners()[handler.isolation].enter(Work(start, handler), ended.set_result)
+        time.sleep(0.1)  # noqa: ASYNC251 - as another handler may, which it should not
+        outcomes.append(await ended)
 
     asyncio.run(enter())
     assert [type(outcome) for outcome in outcomes] == [Returned]
