@@ -140,7 +140,18 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         """A cancel wins exactly over a pending job."""
-        id_ = data.draw(st.sampled_from(sorted(self.jobs)))
+        self._cancel(data.draw(st.sampled_from(sorted(self.jobs))))
+
+    @precondition(lambda self: self._not_pending())
+    @rule(data=st.data())
+    def cancel_too_late(self, data: st.DataObject) -> None:
+        """What runs or has ended cannot be cancelled, and goes on undisturbed."""
+        self._cancel(data.draw(st.sampled_from(self._not_pending())))
+
+    def _not_pending(self) -> list[str]:
+        return sorted(id_ for id_, job in self.jobs.items() if job.status != "pending")
+
+    def _cancel(self, id_: str) -> None:
         job = self.jobs[id_]
         answer = self.record.cancel(uuid.UUID(id_))
         assert answer is not None
@@ -265,6 +276,29 @@ class Machine(RuleBasedStateMachine):
                 job.status = "pending"
                 return
         job.attempt, job.settled = start.attempt, start.token
+
+    @rule(which=st.integers(0, 1), how=st.sampled_from(("return", "raise")))
+    def work(self, which: int, how: str) -> None:
+        """A tick takes its steps one after the other, without a fault between."""
+        self.look(which)
+        self.claim(which, 100)
+        self.start(which, alone=False, twice=False)
+        self.run(which, how, 0.0, keep=True)
+
+    @precondition(lambda self: any(tick.starts for tick in self.ticks))
+    @rule(which=st.integers(0, 1), how=st.sampled_from(("return", "raise", "unentered")))
+    def outlive(self, which: int, how: str) -> None:
+        """A tick hangs past its leases, another starts the same jobs; then the first goes on and settles."""
+        if not self.ticks[which].starts:
+            return
+        other = 1 - which
+        self._lapse()
+        self.look(other)
+        self._become_due()
+        self.claim(other, 100)
+        while self.ticks[other].claims:
+            self.start(other, alone=True, twice=False)
+        self.run(which, how, 0.0, keep=True)
 
     @precondition(lambda self: self.old)
     @rule(data=st.data())
@@ -400,7 +434,7 @@ def test_any_order_of_steps_keeps_every_promise(machine: Any, request: pytest.Fi
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=80,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
