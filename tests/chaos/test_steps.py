@@ -10,7 +10,7 @@ import pytest
 
 from shared import composition
 from shared.adapters.clock import SystemClock
-from shared.domain.outcome import NotEntered, Outcome
+from shared.domain.outcome import NotEntered, Outcome, Returned
 from shared.ports.runner import Work
 from shared.usecases.tick.lane import Lane
 from tests.chaos.conftest import Strike, wait_until_frozen
@@ -116,25 +116,28 @@ def test_a_tick_that_wakes_does_not_enter_what_was_cancelled_meanwhile(
 def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment, type_: str) -> None:
     """A freeze may come between the lane and the task, thread or child that enters: they look at the lease again.
 
+    The first job is entered, so that a child is ready and idle: one that is not yet is not asked at all.
+
     Guards: `work.enter_by` in `run_async._run`, in `run_thread.in_thread` and in `shared/child.py`.
     """
-    job = deployment.create(type_)
+    jobs = [deployment.create(type_) for _ in range(2)]
     handler = composition.handlers()[type_]
     token = str(uuid.uuid4())
-    [start] = composition.record().start([job], token, {type_: 60_000}, alone=False, max_bytes=10**6).starts
+    starts = composition.record().start(jobs, token, {type_: 60_000}, alone=False, max_bytes=10**6).starts
     outcomes: list[Outcome] = []
 
     async def enter() -> None:
         runner = composition.runners()[handler.isolation]
         lane = Lane(runner, SystemClock(), lambda _work, _queued: True, lambda _work, o: outcomes.append(o))
-        lane.put([Work(start, handler, enter_by=time.monotonic() - 1)])
-        while lane.busy:  # noqa: ASYNC110 - a lane has no event to wait for
-            await asyncio.sleep(0.01)
+        for start, left in zip(starts, (60, -1), strict=True):
+            lane.put([Work(start, handler, enter_by=time.monotonic() + left)])
+            while lane.busy:  # noqa: ASYNC110 - a lane has no event to wait for
+                await asyncio.sleep(0.01)
         runner.close()
 
     asyncio.run(enter())
-    assert outcomes == [NotEntered()]
-    assert deployment.entries() == {}
+    assert [type(outcome) for outcome in outcomes] == [Returned, NotEntered]
+    assert deployment.entries() == {jobs[0]: 1}
 
 
 def test_a_tick_keeps_few_of_what_must_start_alone(deployment: Deployment, strike: Strike) -> None:

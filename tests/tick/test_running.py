@@ -9,10 +9,14 @@ import signal
 import threading
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from infra.local.function_server import Functions, FunctionServer
+from infra.local.processes import children
 from shared import composition
 from shared.adapters import run_process
 from shared.adapters.rpc_record import RpcRecord
@@ -21,7 +25,7 @@ from shared.domain.outcome import Outcome, Returned
 from shared.ports.record import Started
 from shared.ports.runner import Work
 from shared.usecases.tick import tick as tick_module
-from tests.tick.conftest import Deployment, forget
+from tests.tick.conftest import ROOT, Deployment, forget
 
 
 @pytest.mark.parametrize("type_", ["note", "in_thread", "in_process"])
@@ -243,11 +247,12 @@ def test_a_result_that_cannot_be_kept_fails_the_attempt(deployment: Deployment, 
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_a_handler_cannot_end_the_tick(deployment: Deployment, n: int) -> None:
+@pytest.mark.parametrize("type_", ["quits", "quits_thread"])
+def test_a_handler_cannot_end_the_tick(deployment: Deployment, type_: str, n: int) -> None:
     """SystemExit and KeyboardInterrupt are the handler's failure alone."""
-    bad, good = deployment.create("quits", {"n": n}, max_retries=0), deployment.create("note")
+    bad, good = deployment.create(type_, {"n": n}, max_retries=0), deployment.create("note")
     report = deployment.tick()
-    assert (report.failed, report.completed) == (1, 1)
+    assert (report.failed, report.completed, report.stuck) == (1, 1, 0)
     assert deployment.job(bad)["status"] == "failed"
     assert deployment.job(good)["status"] == "completed"
 
@@ -314,6 +319,29 @@ def test_what_cannot_be_ended_retires_the_process(deployment: Deployment, type_:
     assert row is not None
     assert float(row[0]) > 5
     assert "could not be stopped" in deployment.job(job)["errors"][0]["error"]
+
+
+def test_the_function_retires_after_its_answer(deployment: Deployment, tmp_path: Path) -> None:
+    """Behind HTTP too: the report comes, then the process ends, so that the platform starts another."""
+    deployment.create("stuck_thread")
+    functions = Functions(str(ROOT / "functions/tick.py"), function="tick")
+    with FunctionServer("tick", functions, env={}, log=tmp_path / "tick.log") as server:
+        assert server.pid is not None
+        workers = set(children(server.pid))
+        answer = httpx.post(server.url, timeout=30)
+        assert (answer.status_code, answer.json()["stuck"]) == (200, 1)
+        while workers & set(children(server.pid)):  # pytest's time limit ends a vain wait
+            time.sleep(0.05)
+        assert "retiring: 1 handlers" in server.log.read_text()
+
+
+def test_nothing_starts_beside_what_is_stuck(deployment: Deployment) -> None:
+    """Once a thread cannot be ended no other isolation starts anything more: its process has to go."""
+    deployment.create("stuck_thread")
+    deployment.insert("slow", 1000, '{"seconds": 0.2}')
+    report = deployment.tick()
+    assert (report.stuck, report.stopped) == (1, "budget")
+    assert 0 < report.completed < 1000
 
 
 def test_an_expired_job_is_not_entered(deployment: Deployment) -> None:

@@ -140,6 +140,13 @@ async def quits(payload: Note, ctx: Context) -> None:
     raise (SystemExit(3) if payload.n else KeyboardInterrupt)
 
 
+@handler("quits_thread", payload=Note, timeout=5)
+def quits_thread(payload: Note, ctx: Context) -> None:
+    """Raise in a thread what would end a program."""
+    enter(ctx)
+    raise (SystemExit(3) if payload.n else KeyboardInterrupt)
+
+
 @handler("returns", payload=Note, timeout=5)
 async def returns(payload: Note, ctx: Context) -> Any:
     """Return what cannot be kept."""
