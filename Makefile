@@ -36,7 +36,7 @@ dev: setup ## Run everything on this machine (PORT=8080 TICK_SECONDS=60 DATA_DIR
 test: setup ## Run the tests
 	@$(BIN)/pytest -n 2 --dist loadfile
 
-bench: setup ## Measure everything, on services of its own (ONLY=, SCALE=0.1, JSON=, CHART=, PEERS=)
+bench: setup ## Measure everything, on services of its own (ONLY= SCALE=0.1 JSON= CHART= PEERS=; ONLY=churn: an hour)
 	@$(BIN)/python -m tests.benchmarks
 
 lock: $(VENV)/.uv ## Resolve the lock files anew from pyproject.toml and package.json

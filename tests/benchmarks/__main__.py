@@ -5,7 +5,8 @@
 
 SCALE multiplies every number of jobs: 0.1 is done in a few minutes. PEERS names a folder with the harness that runs
 other job queues; then they are measured in the same run, with Minutehand among them, and PEER_ENVS is where that
-harness keeps its environments. All processes share two cores, as the harness has it.
+harness keeps its environments. All processes share two cores, as the harness has it. `churn` takes an hour
+(CHURN_MINUTES=60) and is measured only where ONLY names it; its chart is written beside CHART.
 """
 
 import json
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import chart, sections
+from tests.benchmarks import chart, large, sections
 from tests.benchmarks.bed import Bed, speed
 
 HERE = Path(__file__).parent
@@ -43,12 +44,13 @@ def main() -> int:
     print("\n" + table(figures))
     _write(figures)
     if path := os.environ.get("CHART"):
-        Path(path).write_text(picture(figures))
+        _draw(Path(path), figures)
     return int(failed)
 
 
 def _ours(only: list[str], figures: dict[str, Any]) -> bool:
-    wanted = [name for name in sections.SECTIONS if not only or name in only]
+    wanted = only or [name for name in sections.SECTIONS if name not in sections.ONLY_WHEN_NAMED]
+    wanted = [name for name in sections.SECTIONS if name in wanted]
     failed = False
     if not wanted:
         return failed
@@ -145,6 +147,15 @@ def picture(figures: Mapping[str, Any]) -> str:
     return chart.bars(
         "No-op jobs drained a second, two cores, durable", sorted(rows, key=lambda row: -row[1]), "jobs/s"
     )
+
+
+def _draw(path: Path, figures: Mapping[str, Any]) -> None:
+    """Write what was drained as bars, and how the tables fared as lines into a file beside it."""
+    if "drain" in figures["sections"] or "peers" in figures:
+        path.write_text(picture(figures))
+    for name, values in figures["sections"].get("churn", {}).items():
+        if samples := values.get("samples"):
+            path.with_stem(f"{path.stem}-churn").write_text(large.picture(name, samples))
 
 
 def _write(figures: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from tests.benchmarks import large
 from tests.benchmarks.bed import TYPES, Bed, finished, medians
 from tests.deploy import coldstart
 
@@ -209,4 +210,8 @@ SECTIONS = {
     "memory": memory,
     "idle": idle,
     "coldstart": cold_start,
+    "rows": large.rows,
+    "churn": large.churn,
 }
+ONLY_WHEN_NAMED = ("churn",)
+"""An hour long."""
