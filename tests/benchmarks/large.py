@@ -226,7 +226,7 @@ def churn(bed: Bed) -> Figures:
 
 
 def _median_late(ticks: Sequence[Mapping[str, Any]], which: str) -> float:
-    return statistics.median(tick["lateness_ms"][which] for tick in ticks if tick["started"])
+    return statistics.median(float(tick["lateness_ms"][which]) for tick in ticks if tick["started"])
 
 
 def _last(values: Iterable[float]) -> float:
