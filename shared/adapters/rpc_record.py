@@ -1,12 +1,13 @@
 """The record over one callable, `rpc(name, params)`: what is asked of a transport is only that."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Any
 from uuid import UUID
 
 from shared.domain.cursor import Position
-from shared.domain.job import Idempotency, JobJson, NewJob
+from shared.domain.job import Idempotency, JobJson, NewJob, Status
 from shared.domain.json_value import JsonValue
 from shared.domain.policy import Dead, Done, RetryAfter, Unstarted
 from shared.ports.record import (
@@ -29,6 +30,8 @@ Rpc = Callable[[str, Mapping[str, Any]], Any]
 
 Raises what the `Record` port raises.
 """
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
 
 
 class RpcRecord:
@@ -45,9 +48,13 @@ class RpcRecord:
         if idempotency:
             params |= {"owner": idempotency.owner, "key": idempotency.key, "request": idempotency.request}
         answer = self._rpc("minutehand_create_v1", params)
+        outcome, installation = CreateOutcome(answer["outcome"]), answer.get("installation", "")
+        if outcome is CreateOutcome.CREATED and answer["jobs"] is None:
+            at = _EPOCH + timedelta(microseconds=answer["created_at"])
+            return Created(outcome, installation, _new_cards(jobs, at, whole=whole), _waits_ms(jobs, at))
         made = answer.get("jobs", [])
         waits = [job.pop("wait_ms") for job in made]
-        return Created(CreateOutcome(answer["outcome"]), answer.get("installation", ""), made, waits)
+        return Created(outcome, installation, made, waits)
 
     def get(self, job: UUID) -> JobJson | None:
         """See the port."""
@@ -138,6 +145,41 @@ def _new_job(job: NewJob) -> dict[str, JsonValue]:
 
 def _stamp(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
+
+
+def _new_cards(jobs: Sequence[NewJob], at: datetime, *, whole: bool) -> list[JobJson]:
+    """Return what the record says of jobs that were all made at `at`, as its `job_card` and `job_whole` do."""
+    made = _rendered(at)
+    return [
+        {
+            "id": str(job.id),
+            "type": job.type,
+            "status": Status.PENDING.value,
+            "priority": job.priority,
+            "max_retries": job.max_retries,
+            "attempt": 0,
+            "crashes": 0,
+            "scheduled_at": _rendered(job.scheduled_at) if job.scheduled_at else made,
+            "run_at": _rendered(job.scheduled_at) if job.scheduled_at and job.scheduled_at > at else made,
+            "expires_at": _rendered(job.expires_at) if job.expires_at else None,
+            "created_at": made,
+            "started_at": None,
+            "finished_at": None,
+            "reason": None,
+            **({"payload": job.payload, "result": None, "errors": []} if whole else {}),
+        }
+        for job in jobs
+    ]
+
+
+def _rendered(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _waits_ms(jobs: Sequence[NewJob], at: datetime) -> list[int]:
+    return [
+        ceil((job.scheduled_at - at) / _MS) if job.scheduled_at and job.scheduled_at > at else 0 for job in jobs
+    ]
 
 
 def _outcome(settlement: Settlement) -> dict[str, JsonValue]:

@@ -34,13 +34,13 @@ JobJson = Mapping[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be created; None leaves a value to the record's default."""
+    """A job to be created; without `scheduled_at` it is due at once."""
 
     id: UUID
     type: str
     payload: Mapping[str, JsonValue]
-    priority: int | None = None
-    max_retries: int | None = None
+    priority: int = 0
+    max_retries: int = 3
     scheduled_at: datetime | None = None
     expires_at: datetime | None = None
 

@@ -2,13 +2,15 @@
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
+from shared.adapters.clock import SystemClock
 from shared.domain.errors import RecordRefusedError
-from shared.domain.job import Idempotency, NewJob
+from shared.domain.job import Idempotency, JobJson, NewJob
 from shared.domain.policy import Dead, Decision, Done, RetryAfter, Unstarted
 from shared.ports.record import CreateOutcome, Record, Settlement, Verdict
 from tests.record.conftest import LEASES, a_job, done, lapse, made, started
@@ -26,6 +28,10 @@ def status(record: Record, job: str) -> str:
     found = record.get(uuid.UUID(job))
     assert found is not None
     return str(found["status"])
+
+
+def _id(job: JobJson) -> str:
+    return str(job["id"])
 
 
 def settle(record: Record, settlement: Settlement) -> bool:
@@ -51,6 +57,29 @@ def test_a_past_time_is_kept_and_due_now(record: Record) -> None:
     job = record.create([a_job(scheduled_at=datetime(2025, 6, 23, 18, 30, tzinfo=UTC))]).jobs[0]
     assert job["scheduled_at"] == "2025-06-23T18:30:00.000Z"
     assert job["run_at"] == job["created_at"]
+
+
+def test_what_a_create_answers_is_what_the_record_tells_later(record: Record) -> None:
+    """A new job's card is rendered by the caller: to the millisecond as the record renders it."""
+    now = datetime.now(UTC)
+    jobs = [
+        a_job(),
+        a_job(priority=9, max_retries=0, scheduled_at=now - timedelta(days=1, microseconds=1)),
+        a_job(scheduled_at=now + timedelta(minutes=1), expires_at=now + timedelta(hours=1, microseconds=999)),
+        a_job(scheduled_at=datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)),
+        a_job(scheduled_at=datetime(1, 1, 1, tzinfo=UTC), expires_at=datetime(1, 1, 1, tzinfo=UTC)),
+    ]
+    whole = [record.create([job]).jobs[0] for job in jobs]
+    assert whole == [record.get(job.id) for job in jobs]
+    cards = record.create([replace(job, id=SystemClock().job_id()) for job in jobs], whole=False).jobs
+    assert sorted(cards, key=_id) == sorted(record.list(None, None, len(jobs), None).jobs, key=_id)
+
+
+def test_a_new_job_is_told_with_its_wait(record: Record) -> None:
+    """What is due waits for nothing; the rest as long as the record's clock says."""
+    created = record.create([a_job(), a_job(scheduled_at=in_(60))])
+    assert created.waits_ms[0] == 0
+    assert 50_000 < created.waits_ms[1] <= 60_000
 
 
 def test_creating_twice_under_one_id_creates_once(record: Record, sql: psycopg.Connection) -> None:
