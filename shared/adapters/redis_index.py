@@ -209,7 +209,7 @@ def _argument(places: "_Places", moves: Moves, lanes: Sequence[Lane], ask: Ask, 
             "hold": ask.hold_ms,
             "room": [max(0, lane.room) for lane in lanes],
             "lane": places.lanes,
-            "remove": [[places.of(c), c.id] for c in moves.remove],
+            "remove": _by_place(places, moves.remove),
             "wait": [[places.of(c), c.id, c.hold, ms] for c, ms in moves.wait],
             "back": [[places.of(c), c.id, c.hold, c.score] for c in moves.back],
             "add": [[places.of(d), d.id, d.wait_ms] for d in moves.add],
@@ -220,6 +220,14 @@ def _argument(places: "_Places", moves: Moves, lanes: Sequence[Lane], ask: Ask, 
         },
         separators=(",", ":"),
     )
+
+
+def _by_place(places: "_Places", claimed: Iterable[Claimed]) -> list[list[int | str]]:
+    ids: dict[int, list[int | str]] = {}
+    for claim in claimed:
+        at = places.of(claim)
+        ids.setdefault(at, [at]).append(claim.id)
+    return list(ids.values())
 
 
 class _Places:

@@ -185,6 +185,8 @@ def _waits_ms(jobs: Sequence[NewJob], at: datetime) -> list[int]:
 def _outcome(settlement: Settlement) -> dict[str, JsonValue]:
     made: dict[str, JsonValue] = {"id": settlement.id, "token": settlement.token}
     match settlement.decision:
+        case Done(None):
+            made["to"] = "completed"
         case Done(result):
             made |= {"to": "completed", "result": result}
         case RetryAfter(delay, kind, error):

@@ -1,7 +1,7 @@
 """What follows from an outcome: pure, so that it can be read, tested and trusted on its own."""
 
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import NamedTuple, TypeAlias, assert_never
 
 from shared.domain.job import MAX_ERROR
 from shared.domain.json_value import JsonValue
@@ -13,8 +13,7 @@ BACKOFF_CAP = 4096.0
 """Seconds: no wait is longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """Which start it was (from 1), how many starts were lost with their function, and how many retries it has."""
 
     number: int
@@ -27,8 +26,7 @@ class Attempt:
         return self.number - self.crashes - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The job is completed."""
 
     result: JsonValue

@@ -1,17 +1,15 @@
 """What enters handlers: one runner for each isolation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.domain.handler import Handler
 from shared.domain.outcome import Outcome
 from shared.ports.record import Start
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """One start and the handler to enter."""
 
     start: Start

@@ -6,7 +6,7 @@
 --   hold    ms that a claim holds a member
 --   room    how many members each lane may claim
 --   lane    the lane of each key that may be claimed from, by position; 0: do not claim from it
---   remove  [key, id]: forget the member
+--   remove  [key, id, id, …]: forget the members
 --   wait    [key, id, held score, ms]: look again ms from now, if the claim is still the caller's
 --   back    [key, id, held score, old score]: undo the claim, if it is still the caller's
 --   add     [key, id, ms]: look ms from now; a member that is there stays as it is
@@ -39,9 +39,11 @@ local function each_chunk(rows, values_of, act)
   end
 end
 
-each_chunk(ask.remove,
-  function(row, values) values[#values + 1] = row[2] end,
-  function(key, values) redis.call('ZREM', key, unpack(values)) end)
+for _, row in ipairs(ask.remove) do
+  for first = 2, #row, 2000 do
+    redis.call('ZREM', zset(row[1]), unpack(row, first, math.min(first + 1999, #row)))
+  end
+end
 
 local function mine(row)
   local score = redis.call('ZSCORE', zset(row[1]), row[2])

@@ -19,8 +19,8 @@ class Lateness:
 
     def add(self, late_ms: int) -> None:
         """Count one start."""
-        digits = max(0, len(str(late_ms)) - 3)
-        self.counts[late_ms // 10**digits * 10**digits] += 1
+        step = 1 if late_ms < 1000 else 10 ** (len(str(late_ms)) - 3)  # noqa: PLR2004 - three digits
+        self.counts[late_ms // step * step] += 1
         self.longest = max(self.longest, late_ms)
 
     def percentiles(self) -> dict[str, JsonValue]:
