@@ -17,6 +17,8 @@ from psycopg.rows import tuple_row
 
 from infra.local import routes
 from infra.local.function_server import ROOT, Functions, FunctionServer
+from infra.local.processes import children
+from infra.local.service import Service
 from infra.local.stack import Stack
 
 KEY = "benchmark"
@@ -115,6 +117,18 @@ class Bed:
             text=True,
         )
 
+    def spent(self) -> dict[str, float]:
+        """Return the CPU that the services have used so far in us, and the bytes of WAL that were written."""
+        stack = self.stack
+        row = self.sql.execute("select pg_current_wal_insert_lsn() - '0/0'").fetchone()
+        assert row is not None
+        return {
+            "record_us": _cpu_us(stack.postgres),
+            "rest_us": _cpu_us(stack.postgrest) + _cpu_us(stack.edge),
+            "index_us": _cpu_us(stack.valkey),
+            "wal_bytes": float(row[0]),
+        }
+
     def drained(self) -> tuple[int, float]:
         """Return how many jobs were completed, and the seconds from the first start to the last settle."""
         row = self.sql.execute(
@@ -148,6 +162,18 @@ class Bed:
         functions = Functions(str(source), function="hello", threads=16)
         with FunctionServer("hello", functions, env=self.env(), log=self.folder / "hello.log") as server:
             yield server.url
+
+
+def _cpu_us(service: Service) -> float:
+    """Return the CPU of a service with its processes, also those that have ended; 0 where there is no /proc."""
+    pid = service.pid
+    assert pid is not None
+    ticks = 0
+    for each in (pid, *children(pid)):
+        with contextlib.suppress(OSError):
+            own = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[11:15]
+            ticks += sum(map(int, own if each == pid else own[:2]))
+    return ticks * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
 def finished(process: "subprocess.Popen[str]") -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Load:
 
 
 def drain(bed: Bed) -> Figures:
-    """Measure jobs a second from the first start to the last settle, both committed."""
+    """Measure jobs a second from the first start to the last settle, both committed, and what one takes of whom."""
     for load in (Load("noop", 40_000), Load("io_10_ms", 20_000, slots=1000)):
         for store, drainers in itertools.product(STORES, (1, 2)):
             yield _drains(bed, replace(load, store=store, drainers=drainers), REPEAT)
@@ -54,14 +54,17 @@ def _drain(bed: Bed, load: Load) -> dict[str, float]:
     bed.clear()
     bed.fill(load.kind, count, load.payload)
     bed.index()
+    before = bed.spent()
     reports = bed.ticks(load.drainers, STORE=load.store, ASYNC_SLOTS=str(load.slots))
+    spent = bed.spent()
     done, seconds = bed.drained()
     if done != count:
         raise RuntimeError(f"{done} of {count} jobs were completed")
     return {
         "rate": count / seconds,
         "seconds": seconds,
-        "cpu_us_per_job": sum(report["cpu_s"] for report in reports) / count * 1e6,
+        "drainer_us": sum(report["cpu_s"] for report in reports) / count * 1e6,
+        **{name: (spent[name] - before[name]) / count for name in spent},
         "rss_mb": max(report["rss_mb"] for report in reports),
     }
 
@@ -77,6 +80,13 @@ def _built_in(bed: Bed) -> list[Load]:
         Load("resize_image", 200, payload=json.dumps(picture)),
         Load("generate_pdf", 200, payload=json.dumps(paper)),
     ]
+
+
+def drainers(bed: Bed) -> Figures:
+    """Measure how the rate grows with the number of drainers on these cores."""
+    for count in (1, 2, 4, 8):
+        yield _drains(bed, Load("noop", 100_000, drainers=count), REPEAT)
+        yield _drains(bed, Load("io_10_ms", 40_000, drainers=count), REPEAT)
 
 
 def growth(bed: Bed) -> Figures:
@@ -203,6 +213,7 @@ def idle(bed: Bed) -> Figures:
 
 SECTIONS = {
     "drain": drain,
+    "drainers": drainers,
     "growth": growth,
     "create": create,
     "read": read,
