@@ -12,7 +12,17 @@ function optional(text) {
   return String(text) === "" ? null : Number(text);
 }
 
+/** Where tick finds PostgreSQL, as a reference into the secret; empty where it goes through PostgREST. */
+function databaseUrl(store, secret, version) {
+  return store === "direct" ? `{{resolve:secretsmanager:${secret}:SecretString:DATABASE_URL::${version}}}` : "";
+}
+
 module.exports = async ({ resolveVariable }) => ({
   storageArns: storageArns(await resolveVariable("param:storagePrefixes")),
+  databaseUrl: databaseUrl(
+    await resolveVariable("param:tickStore"),
+    await resolveVariable("param:secret"),
+    await resolveVariable("param:secretVersion"),
+  ),
   tickConcurrency: optional(await resolveVariable("param:tickConcurrency")),
 });

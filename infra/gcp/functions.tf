@@ -15,7 +15,7 @@ locals {
     health      = ["SUPABASE_KEY"]
     openapi     = []
     not_found   = []
-    tick        = ["SUPABASE_KEY", "REDIS_URL", "MAIL_URL"]
+    tick        = concat(["SUPABASE_KEY", "REDIS_URL", "MAIL_URL"], var.tick_store == "direct" ? ["DATABASE_URL"] : [])
   }
 }
 
@@ -94,6 +94,7 @@ resource "google_cloudfunctions2_function" "tick" {
     ingress_settings = var.max_drainers > 0 ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY"
     environment_variables = {
       SUPABASE_URL        = var.supabase_url
+      STORE               = var.tick_store
       HANDLERS            = join(",", var.handlers)
       MAIL_FROM           = var.mail_from
       STORAGE_PREFIXES    = join(",", var.storage_prefixes)

@@ -1,11 +1,11 @@
 # Terraform makes the secrets and says who reads them. Their values are put in by hand, so no state file holds one.
 locals {
-  secrets = {
+  secrets = merge({
     SUPABASE_KEY        = ["api", "tick"]
     REDIS_URL           = ["api", "tick"]
     MINUTEHAND_API_KEYS = ["api"]
     MAIL_URL            = ["tick"]
-  }
+  }, var.tick_store == "direct" ? { DATABASE_URL = ["tick"] } : {})
   readers = {
     api  = google_service_account.api.member
     tick = google_service_account.tick.member

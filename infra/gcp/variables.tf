@@ -76,6 +76,17 @@ variable "api_max_instances" {
   default     = 10
 }
 
+variable "tick_store" {
+  description = "How tick reaches the record: rest, or direct, which is faster and takes a secret with DATABASE_URL."
+  type        = string
+  default     = "rest"
+
+  validation {
+    condition     = contains(["rest", "direct"], var.tick_store)
+    error_message = "Use rest or direct."
+  }
+}
+
 variable "tick_memory" {
   description = "Memory of tick."
   type        = string

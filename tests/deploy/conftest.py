@@ -129,11 +129,10 @@ class Service:
 
     folder: Path
 
-    def osls(self, *command: str, **env: str) -> str:
+    def osls(self, *command: str, parameters: Mapping[str, str] = PARAMETERS, **env: str) -> str:
         """Run osls here and return what it printed."""
-        parameters = [f"--param={name}={value}" for name, value in PARAMETERS.items()]
         run = subprocess.run(
-            [OSLS, *command, *parameters],
+            [OSLS, *command, *(f"--param={name}={value}" for name, value in parameters.items())],
             cwd=self.folder,
             env={
                 "PATH": os.environ["PATH"],

@@ -52,8 +52,12 @@ def resources() -> Iterator[tuple[str, str, Resource]]:
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Resource]]:
+    """Return the files as they are with few variables."""
+    return evaluated(tmp_path_factory.mktemp("gcp"))
+
+
+def evaluated(root: Path, **variables: str) -> dict[str, list[Resource]]:
     """Return the files evaluated: locals, for_each and variables' defaults; functions' addresses are made up."""
-    root = tmp_path_factory.mktemp("gcp")
     folder = root / "infra/gcp"
     shutil.copytree(FOLDER, folder)
     shutil.copy(ROOT / "serverless.yml", root)
@@ -64,6 +68,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Resource]]:
         "supabase_url": "https://p.supabase.co",
         "storage_prefixes": ["gs://pictures/in/", "gs://pictures/"],
         "alarm_email": "a@example.com",
+        **variables,
     }
     (folder / "terraform.tfvars.json").write_text(json.dumps(values))
     found: dict[str, list[Resource]] = tfparse.load_from_path(str(folder), vars_paths=["terraform.tfvars.json"])
@@ -212,6 +217,17 @@ def test_secrets_go_where_they_are_used(plan: dict[str, list[Resource]]) -> None
     known = (ROOT / "shared/config.py").read_text()
     names = {name for each in plain for name in each} | set(secrets)
     assert all(f'"{name}"' in known for name in names), config.__name__
+
+
+def test_tick_may_reach_postgresql_itself(plan: dict[str, list[Resource]], tmp_path: Path) -> None:
+    """With `tick_store=direct` there is a secret for DATABASE_URL, which tick alone is given; else none."""
+    assert "DATABASE_URL" not in local(plan, "secrets")
+    direct = evaluated(tmp_path, tick_store="direct")
+    assert local(direct, "secrets")["DATABASE_URL"] == ["tick"]
+    assert {name for name, secrets in local(direct, "secrets_of").items() if "DATABASE_URL" in secrets} == {"tick"}
+    for made, store in ((plan, "rest"), (direct, "direct")):
+        tick = one(made, "google_cloudfunctions2_function", "tick")
+        assert tick["service_config"]["environment_variables"]["STORE"] == store
 
 
 def test_storage_below_the_prefixes_only(plan: dict[str, list[Resource]]) -> None:

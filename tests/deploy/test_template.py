@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import main
 from infra.local import routes
 from infra.package.tree import ROOT
 from shared import config
-from tests.deploy.conftest import Service
+from tests.deploy.conftest import PARAMETERS, Service
 
 Template = dict[str, Any]
 INDEXING = {"create_job", "create_jobs", "explain_job", "tick"}
@@ -147,6 +148,24 @@ def test_secrets_are_references(template: Template, service: Service) -> None:
             found = REFERENCE.fullmatch(variables[variable])
             assert found, (name, variable)
             assert found[1] == variable
+
+
+def test_tick_may_reach_postgresql_itself(service: Service, tmp_path: Path) -> None:
+    """With `tickStore=direct` tick gets a reference to DATABASE_URL; no other function does, and else none does."""
+    shutil.copytree(service.folder, tmp_path / "direct")
+    direct = Service(tmp_path / "direct")
+    direct.osls("package", parameters={**PARAMETERS, "tickStore": "direct"})
+    variables = {
+        name: each.get("Environment", {}).get("Variables", {})
+        for name, each in functions(direct.template()).items()
+    }
+    assert variables["tick"]["STORE"] == "direct"
+    found = REFERENCE.fullmatch(variables["tick"]["DATABASE_URL"])
+    assert found
+    assert found[1] == "DATABASE_URL"
+    assert {name for name, each in variables.items() if "DATABASE_URL" in each} == {"tick"}
+    usual = functions(service.template())["tick"]["Environment"]["Variables"]
+    assert (usual["STORE"], usual["DATABASE_URL"]) == ("rest", "")
 
 
 def test_each_function_gets_the_settings_it_uses(template: Template) -> None:
