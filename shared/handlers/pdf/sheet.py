@@ -47,8 +47,6 @@ class Sheet:
         self._pdf.set_title(title)
         self._pdf.set_creator("Minutehand")
         self._pdf.set_creation_date(created)
-        for (family, style), file in theme.FONT_FILES.items():
-            self._pdf.add_font(family, style, theme.FONT_FOLDER / file)
         self._widths: dict[tuple[str, tuple[str, str]], float] = {}
         self._level = -1
         self.bottom = self._pdf.h - theme.MARGIN_BOTTOM
@@ -128,9 +126,10 @@ class Sheet:
         for piece in line:
             if piece.style.mono and not plain:
                 self.rect(x, y + 0.12 * face.height, piece.width, 0.76 * face.height, theme.SHADE)
+            drawn = self._drawable(piece.text, piece.style)
             self._pdf.set_font(*piece.style.font, size=_size(piece.style, face))
             self._pdf.set_text_color(*(theme.LINK if piece.style.link else face.colour))
-            self._pdf.text(x, baseline, self._drawable(piece.text, piece.style))
+            self._pdf.text(x, baseline, drawn)
             if piece.style.strike:
                 self.rect(x, baseline - 0.27 * face.size * theme.POINT, piece.width, 0.2, face.colour)
             if piece.style.link:
@@ -173,7 +172,10 @@ class Sheet:
             font.ttfont.close()
 
     def _font(self, style: Style) -> TTFFont:
+        """Return the font, read when it is first used: each takes some 25 ms, and few documents use all five."""
         family, emphasis = style.font
+        if family + emphasis not in self._pdf.fonts:
+            self._pdf.add_font(family, emphasis, theme.FONT_FOLDER / theme.FONT_FILES[style.font])
         font = self._pdf.fonts[family + emphasis]
         assert isinstance(font, TTFFont)
         return font
