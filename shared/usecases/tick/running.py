@@ -113,18 +113,24 @@ class Running:
 
     def _finished(self, work: Work, outcome: Outcome) -> None:
         start = work.start
-        lease = self._lease_until.pop(start.id) - self._parts.clock.monotonic()
-        attempt = Attempt(start.attempt, start.crashes, start.max_retries)
-        decision = decide(attempt, outcome, jitter=self._parts.chance.jitter(), lease=lease)
-        if not isinstance(decision, Done):
+        lease_until = self._lease_until.pop(start.id)
+        if isinstance(outcome, Returned):  # what nearly every job comes to: nothing is left to decide
+            self._settler.put(Settlement(start.id, start.token, Done(outcome.result)), outcome.size)
+        else:
             log.info("job %s (%s) attempt %d: %s", start.id, start.type, start.attempt, type(outcome).__name__)
-        size = outcome.size if isinstance(outcome, Returned) else 0
-        self._settler.put(Settlement(start.id, start.token, decision), size)
+            attempt = Attempt(start.attempt, start.crashes, start.max_retries)
+            lease = lease_until - self._parts.clock.monotonic()
+            decision = decide(attempt, outcome, jitter=self._parts.chance.jitter(), lease=lease)
+            self._settler.put(Settlement(start.id, start.token, decision))
         self._happened()
 
-    def _settled(self, settlement: Settlement, settled: Settled) -> None:
-        claim = self._claims.pop(settlement.id)
+    def _settled(self, answers: Iterable[tuple[Settlement, Settled]]) -> None:
+        for settlement, settled in answers:
+            self._note(settlement, settled)
         self._happened()
+
+    def _note(self, settlement: Settlement, settled: Settled) -> None:
+        claim = self._claims.pop(settlement.id)
         if settled.lost:
             self._report.late_writes += not isinstance(settlement.decision, Unstarted)
             return

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from shared.domain.errors import RecordRefusedError, RecordSetupError, RecordUnavailableError
 from shared.domain.policy import Dead, Done, cut
@@ -22,9 +22,11 @@ RETRY_WAITS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class Settler:
-    """Takes settlements one at a time, and gives `settled` what the record said of each."""
+    """Takes settlements one at a time, and gives `settled` what the record said of each, a batch at a time."""
 
-    def __init__(self, record: Record, clock: Clock, settled: Callable[[Settlement, Settled], None]) -> None:
+    def __init__(
+        self, record: Record, clock: Clock, settled: Callable[[Iterable[tuple[Settlement, Settled]]], None]
+    ) -> None:
         self._record, self._clock, self._settled = record, clock, settled
         self._todo: deque[tuple[Settlement, int]] = deque()
         self._arrived = asyncio.Event()
@@ -50,11 +52,9 @@ class Settler:
             if not self._todo:
                 self._arrived.clear()
             answers = await self._settle(batch, give_up_at)
-            by_key = {(s.id): s for s in answers}
+            said = {answer.id: answer for answer in answers}
             self.unsettled -= len(batch)
-            for settlement in batch:
-                if answer := by_key.get(settlement.id):
-                    self._settled(settlement, answer)
+            self._settled((settlement, said[settlement.id]) for settlement in batch if settlement.id in said)
 
     def _next_batch(self) -> list[Settlement]:
         batch: list[Settlement] = []
