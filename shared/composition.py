@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 
 _open = ExitStack()
+SCHEDULE = 60.0
+"""Seconds between two ticks of the schedule (serverless.yml)."""
 
 
 @functools.cache
@@ -102,7 +104,23 @@ def close() -> None:
 @functools.cache
 def creator() -> Creator:
     """Return what creates jobs."""
-    return Creator(record(), index(), SystemClock(), handlers(), round(settings().horizon * 1000))
+    return Creator(
+        record(),
+        index(),
+        SystemClock(),
+        handlers(),
+        round(settings().horizon * 1000),
+        waker if settings().wake_url else None,
+        round(min(settings().linger, SCHEDULE) * 1000),
+    )
+
+
+@functools.cache
+def waker() -> "Drainers":
+    """Return what wakes a tick for a new job when none is awake; raises `ConfigError` for a WAKE_URL of no kind."""
+    from shared.adapters.call_drainers import open_waker
+
+    return open_waker(settings().wake_url)
 
 
 def caller(request: "Request") -> auth.Caller:

@@ -37,6 +37,7 @@ class Settings:
     process_slots: int
     drainers_url: str
     max_drainers: int
+    wake_url: str
 
 
 def read(env: Mapping[str, str]) -> Settings:
@@ -61,6 +62,7 @@ def read(env: Mapping[str, str]) -> Settings:
         process_slots=int(_number(env, "PROCESS_SLOTS", 2, 1, 64)),
         drainers_url=env.get("DRAINERS_URL", ""),
         max_drainers=int(_number(env, "MAX_DRAINERS", 0, 0, 1_000)),
+        wake_url=env.get("WAKE_URL", ""),
     )
 
 

@@ -7,6 +7,12 @@ function storageArns(prefixes) {
   return found.length ? found : ["arn:aws:s3:::minutehand-no-storage/none"];
 }
 
+/** What POST /jobs calls while no tick is awake, and the ARN that it may call: of nothing where it calls none. */
+function waking(wake, service, stage) {
+  const name = String(wake) === "true" ? `${service}-${stage}-tick` : "";
+  return { url: name && `lambda:${name}`, function: name || "minutehand-wakes-none" };
+}
+
 /** A number, or nothing for an empty parameter. */
 function optional(text) {
   return String(text) === "" ? null : Number(text);
@@ -23,6 +29,11 @@ module.exports = async ({ resolveVariable }) => ({
     await resolveVariable("param:tickStore"),
     await resolveVariable("param:secret"),
     await resolveVariable("param:secretVersion"),
+  ),
+  wake: waking(
+    await resolveVariable("param:wake"),
+    await resolveVariable("self:service"),
+    await resolveVariable("sls:stage"),
   ),
   tickConcurrency: optional(await resolveVariable("param:tickConcurrency")),
 });

@@ -1,9 +1,15 @@
 locals {
   # What each API function is told beside the record's address. The scheduled function is told more, below.
   settings = {
-    create_job  = { HANDLERS = join(",", var.handlers) }
-    create_jobs = { HANDLERS = join(",", var.handlers) }
+    create_job  = local.creating
+    create_jobs = local.creating
     openapi     = { HANDLERS = join(",", var.handlers) }
+  }
+  creating = {
+    HANDLERS       = join(",", var.handlers)
+    LINGER_SECONDS = tostring(var.linger)
+    # The schedule's job, by the name that scheduler.tf gives it.
+    WAKE_URL = var.wake ? "scheduler:projects/${var.project}/locations/${var.region}/jobs/${var.name}-tick" : ""
   }
   secrets_of = {
     create_job  = ["SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS"]

@@ -41,6 +41,15 @@ resource "google_cloud_run_v2_service_iam_member" "tick" {
   member   = each.value
 }
 
+# What creates a job may run the schedule's; Cloud Scheduler knows no narrower place for this than the project.
+resource "google_project_iam_member" "wake" {
+  for_each = toset(var.wake ? ["roles/cloudscheduler.jobRunner"] : [])
+
+  project = var.project
+  role    = each.key
+  member  = google_service_account.api.member
+}
+
 # Whoever calls the API shows a key of Minutehand's own, which the functions check.
 resource "google_cloud_run_v2_service_iam_member" "api" {
   for_each = google_cloudfunctions2_function.api

@@ -133,6 +133,12 @@ variable "max_drainers" {
   default     = 0
 }
 
+variable "wake" {
+  description = "Whether POST /jobs has the schedule run for what is due while no tick is awake."
+  type        = bool
+  default     = true
+}
+
 variable "linger" {
   description = "Seconds from its beginning that a tick waits for jobs that are known to come due; 0: not at all."
   type        = number

@@ -93,18 +93,18 @@ def _serve(settings: Settings, env: Mapping[str, str], stop: StopSignal) -> None
         values = given.over(stack.env, f"http://127.0.0.1:{settings.port}")
         stack.folder.write_env(values)
         log = stack.folder.log
-        gateway = FunctionServer(
-            "the gateway",
-            Functions(str(settings.source), routes=str(settings.routes)),
-            env=values,
-            log=log("gateway"),
-            port=settings.port,
-        )
         ticks = FunctionServer(
             "the tick server",
             Functions(str(settings.source), function=tick.function, grace=TICK_GRACE),
             env=values,
             log=log("tick"),
+        )
+        gateway = FunctionServer(
+            "the gateway",
+            Functions(str(settings.source), routes=str(settings.routes)),
+            env={**values, "WAKE_URL": f"http://127.0.0.1:{ticks.port}"},
+            log=log("gateway"),
+            port=settings.port,
         )
         servers = [gateway, ticks]
         running.callback(_stop, servers)

@@ -61,6 +61,10 @@ def _kick_key(installation: str) -> str:
     return f"{_prefix(installation)}:kick"
 
 
+def _awake_key(installation: str) -> str:
+    return f"{_prefix(installation)}:awake"
+
+
 def _prefix(installation: str) -> str:
     """Return what every key of an installation begins with; the braces put them into one slot of a cluster."""
     return f"minutehand:{{{installation}}}"
@@ -104,9 +108,12 @@ class RedisIndex:
     def step(self, installation: str, moves: Moves, lanes: Sequence[Lane] = (), ask: Ask = PLAIN) -> Step:
         """See the port."""
         places = _Places(installation, moves, lanes)
-        added, claims, generation, next_ms, due = self._call(places.keys, _argument(places, moves, lanes, ask))
+        added, claims, generation, next_ms, due, asleep, awake = self._call(
+            places.keys, _argument(places, moves, lanes, ask)
+        )
         claimed = [claim for row in claims for claim in _claims(places, row)]
-        return Step(claimed, int(added), int(generation), None if next_ms < 0 else int(next_ms), int(due))
+        wait = None if next_ms < 0 else int(next_ms)
+        return Step(claimed, int(added), int(generation), wait, int(due), bool(asleep), bool(awake))
 
     def missing(self, installation: str, jobs: Sequence[Due]) -> int:
         """See the port."""
@@ -217,6 +224,8 @@ def _argument(places: "_Places", moves: Moves, lanes: Sequence[Lane], ask: Ask, 
             "enter": ask.enter,
             "kick": ask.kick,
             "count": ask.count,
+            "wake": ask.wake,
+            **({"tick": ask.tick.name, "stay": ask.tick.stay_ms, "busy": ask.tick.busy} if ask.tick else {}),
         },
         separators=(",", ":"),
     )
@@ -236,7 +245,7 @@ class _Places:
     def __init__(self, installation: str, moves: Moves, lanes: Sequence[Lane]) -> None:
         self.at: dict[tuple[str, int], int] = {}
         self.lanes: list[int] = []
-        self.keys = [f"{_prefix(installation)}:generation", _kick_key(installation)]
+        self.keys = [f"{_prefix(installation)}:generation", _kick_key(installation), _awake_key(installation)]
         self._installation = installation
         for priority in range(MAX_PRIORITY, -1, -1):
             for number, lane in enumerate(lanes, 1):

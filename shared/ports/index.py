@@ -58,6 +58,21 @@ class Ask:
     """Wake who waits: there is something new."""
     count: bool = False
     """Count what is due and not claimed."""
+    wake: bool = False
+    """Tell whether no tick is awake; the caller calls one then, and for some seconds it is counted on."""
+    tick: "Awake | None" = None
+    """The caller is a tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Awake:
+    """A tick, which counts as awake when it claims, is busy, or would wait for what comes due next."""
+
+    name: str
+    stay_ms: int
+    """How long it would wait for something to come due."""
+    busy: bool
+    """It runs handlers, and will look again within some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,10 @@ class Step:
     """How long until something is due that could be claimed; told when nothing was claimed."""
     due: int = 0
     """How many are due and were not claimed, if that was asked."""
+    asleep: bool = False
+    """No tick was awake, if that was asked: the caller is to call one."""
+    awake: bool = False
+    """The tick that asked counts as awake."""
 
 
 PLAIN = Ask()

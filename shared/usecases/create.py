@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.domain.errors import (
@@ -18,6 +18,7 @@ from shared.domain.job import Idempotency, JobJson, NewJob
 from shared.domain.job_request import new_job, new_jobs
 from shared.domain.json_value import JsonValue
 from shared.ports.clock import Chance
+from shared.ports.drainers import Drainers
 from shared.ports.index import Ask, Index, Moves
 from shared.ports.record import Created, CreateOutcome, Due, Record
 
@@ -35,6 +36,10 @@ class Creator:
     chance: Chance
     handlers: Mapping[str, Handler]
     horizon_ms: int
+    waker: Callable[[], Drainers] | None = None
+    """Makes what starts a tick before the schedule does, for a job that comes due while none is awake."""
+    wake_within_ms: int = 0
+    """How soon a job is due that a tick would wait for."""
 
     def __call__(self, body: JsonValue, owner: str, key: str | None = None) -> tuple[JobJson, bool]:
         """Return the job, and whether it is a replay of an earlier request with the same `key`.
@@ -73,13 +78,16 @@ class Creator:
         due = _due_within(created.jobs, created.waits_ms, self.horizon_ms)
         if self.index is None or not due:
             return
+        wake = self.waker is not None and any(job.wait_ms <= self.wake_within_ms for job in due)
         try:
-            self.index.step(created.installation, Moves(add=due), ask=Ask(kick=True))
+            step = self.index.step(created.installation, Moves(add=due), ask=Ask(kick=True, wake=wake))
+            if self.waker is not None and step.asleep:
+                self.waker().call(1)
         except IndexUnavailableError as e:
             log.warning("not indexed, the next tick will: %s", e)
         except Exception:
             # The job is committed: whatever else is wrong, such as a REDIS_URL that is none, the answer stays 201.
-            log.exception("not indexed, the next tick will")
+            log.exception("not indexed, or no tick was called: the next one will do")
 
 
 def checked_key(key: str) -> str:

@@ -56,7 +56,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Resource]]:
     return evaluated(tmp_path_factory.mktemp("gcp"))
 
 
-def evaluated(root: Path, **variables: str) -> dict[str, list[Resource]]:
+def evaluated(root: Path, **variables: str | bool) -> dict[str, list[Resource]]:
     """Return the files evaluated: locals, for_each and variables' defaults; functions' addresses are made up."""
     folder = root / "infra/gcp"
     shutil.copytree(FOLDER, folder)
@@ -197,6 +197,10 @@ def test_who_may_call_what() -> None:
     assert "scheduler = google_service_account.scheduler.member" in callers.replace('"', "")
     assert "var.max_drainers > 0 ? {tick = google_service_account.tick.member} : {}" in callers.replace('"', "")
     assert "google_cloudfunctions2_function.tick.name" in members["tick"]["name"]
+    named = {(kind, name): body for kind, name, body in resources()}
+    runners = named["google_project_iam_member", "wake"]
+    assert "roles/cloudscheduler.jobRunner" in runners["for_each"]
+    assert "google_service_account.api.member" in runners["member"]
     assert members["api"]["member"].strip('"') == "allUsers"
     assert "tick" not in json.dumps(members["api"])
 
@@ -228,6 +232,16 @@ def test_tick_may_reach_postgresql_itself(plan: dict[str, list[Resource]], tmp_p
     for made, store in ((plan, "rest"), (direct, "direct")):
         tick = one(made, "google_cloudfunctions2_function", "tick")
         assert tick["service_config"]["environment_variables"]["STORE"] == store
+
+
+def test_a_new_job_wakes_the_schedule(plan: dict[str, list[Resource]], tmp_path: Path) -> None:
+    """What creates jobs names the schedule's own job, unless `wake` is off."""
+    for made, wakes in ((plan, True), (evaluated(tmp_path, wake=False), False)):
+        job = one(made, "google_cloud_scheduler_job", "tick")
+        url = f"scheduler:projects/a-project/locations/{job['region']}/jobs/{job['name']}"
+        creating = local(made, "settings")["create_job"]
+        assert creating["WAKE_URL"] == (url if wakes else "")
+        assert creating["LINGER_SECONDS"] == "70"
 
 
 def test_storage_below_the_prefixes_only(plan: dict[str, list[Resource]]) -> None:

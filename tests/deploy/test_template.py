@@ -114,7 +114,7 @@ def test_only_the_rule_adds_dead_letters(template: Template) -> None:
 
 
 def test_only_tick_does_more_than_log(template: Template) -> None:
-    """API functions may write logs and nothing else; tick also mails, reaches its prefixes, itself, its queue."""
+    """API functions may write logs and wake tick; tick also mails, reaches its prefixes, itself, its queue."""
     used = {name: each["Role"]["Fn::GetAtt"][0] for name, each in functions(template).items()}
     assert used.pop("tick") == "TickRole"
     assert set(used.values()) == {"ApiRole"}
@@ -123,7 +123,10 @@ def test_only_tick_does_more_than_log(template: Template) -> None:
         for name, role in of_type(template, "AWS::IAM::Role").items()
     }
     logs = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    assert {sid: each["Action"] for sid, each in actions["ApiRole"].items()} == {"Logs": logs}
+    assert {sid: each["Action"] for sid, each in actions["ApiRole"].items()} == {
+        "Logs": logs,
+        "Wake": "lambda:InvokeFunction",
+    }
     assert {sid: each["Action"] for sid, each in actions["TickRole"].items()} == {
         "Logs": logs,
         "Mail": ["ses:SendEmail", "ses:SendRawEmail"],
@@ -131,7 +134,8 @@ def test_only_tick_does_more_than_log(template: Template) -> None:
         "Drainers": "lambda:InvokeFunction",
         "DeadLetters": "sqs:SendMessage",
     }
-    assert actions["TickRole"]["Drainers"]["Resource"]["Fn::Sub"].endswith(":function:minutehand-dev-tick")
+    for calling in (actions["TickRole"]["Drainers"], actions["ApiRole"]["Wake"]):
+        assert calling["Resource"]["Fn::Sub"].endswith(":function:minutehand-dev-tick")
     assert actions["TickRole"]["Objects"]["Resource"] == [
         "arn:aws:s3:::pictures/in/*",
         "arn:aws:s3:::pictures/out/*",
@@ -150,11 +154,30 @@ def test_secrets_are_references(template: Template, service: Service) -> None:
             assert found[1] == variable
 
 
-def test_tick_may_reach_postgresql_itself(service: Service, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def otherwise(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """Return the service as it is packaged with other parameters than the usual ones."""
+    folder = tmp_path_factory.mktemp("otherwise") / "service"
+    shutil.copytree(service.folder, folder)
+    made = Service(folder)
+    made.osls("package", parameters={**PARAMETERS, "tickStore": "direct", "wake": "false"})
+    return made
+
+
+def test_nobody_wakes_tick_where_that_is_off(template: Template, otherwise: Service) -> None:
+    """What creates jobs knows how to call tick, unless `wake=false`: then no role but tick's own may, either."""
+    for name in ("create_job", "create_jobs"):
+        variables = [functions(each)[name]["Environment"]["Variables"] for each in (template, otherwise.template())]
+        assert [each["WAKE_URL"] for each in variables] == ["lambda:minutehand-dev-tick", ""]
+        assert {each["LINGER_SECONDS"] for each in variables} == {"70"}
+    roles = of_type(otherwise.template(), "AWS::IAM::Role")
+    role = next(json.dumps(each) for name, each in roles.items() if name == "ApiRole")
+    assert "minutehand-dev-tick" not in role
+
+
+def test_tick_may_reach_postgresql_itself(service: Service, otherwise: Service) -> None:
     """With `tickStore=direct` tick gets a reference to DATABASE_URL; no other function does, and else none does."""
-    shutil.copytree(service.folder, tmp_path / "direct")
-    direct = Service(tmp_path / "direct")
-    direct.osls("package", parameters={**PARAMETERS, "tickStore": "direct"})
+    direct = otherwise
     variables = {
         name: each.get("Environment", {}).get("Variables", {})
         for name, each in functions(direct.template()).items()

@@ -1,5 +1,6 @@
 """What a newcomer does: start it, post jobs, look at what came out, stop it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,9 @@ THE_ISSUE = {
 class Dev:
     """A running `minutehand dev`."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, tick_seconds: str = "1") -> None:
         self.data, self.port = data, free_port()
-        names = {"PORT": str(self.port), "TICK_SECONDS": "1", "DATA_DIR": str(data)}
+        names = {"PORT": str(self.port), "TICK_SECONDS": tick_seconds, "DATA_DIR": str(data)}
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SUPABASE_", "REDIS_", "MINUTEHAND_"))}
         self.log = data.with_suffix(".log").open("w+")
         self.process = subprocess.Popen(
@@ -94,7 +96,12 @@ class Dev:
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """Yield an emulation that ticks every second."""
-    running = Dev(tmp_path_factory.mktemp("dev") / "data")
+    with _running(Dev(tmp_path_factory.mktemp("dev") / "data")) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def _running(running: Dev) -> Iterator[Dev]:
     try:
         running.wait_until_up()
         yield running
@@ -123,6 +130,15 @@ def test_an_email_job_ends_in_the_outbox(dev: Dev) -> None:
     message = message_from_bytes(letter.read_bytes())
     assert (message["To"], message["Subject"]) == ("test@example.com", "Hello!")
     assert "This is a test job." in str(message.get_payload())
+
+
+def test_a_new_job_does_not_wait_for_the_schedule(tmp_path: Path) -> None:
+    """With no tick for the next hour, a job that is due, or soon will be, has one called for it."""
+    with _running(Dev(tmp_path / "data", tick_seconds="3600")) as dev:
+        for _ in range(3):
+            assert dev.ended(dev.post(THE_ISSUE))["status"] == "completed"
+        soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+        assert dev.ended(dev.post({**THE_ISSUE, "scheduled_at": soon}))["status"] == "completed"
 
 
 def test_an_image_job_leaves_an_image(dev: Dev) -> None:

@@ -2,8 +2,10 @@
 
 import uuid
 
+import redis
+
 from shared.adapters.redis_index import RedisIndex
-from shared.ports.index import Ask, Claimed, Index, Lane, Moves
+from shared.ports.index import Ask, Awake, Claimed, Index, Lane, Moves, Step
 from shared.ports.record import Due
 
 HERE = "test"
@@ -163,3 +165,58 @@ def test_missing_counts_and_changes_nothing(index: RedisIndex) -> None:
     add(index, due(1))
     assert index.missing(HERE, [due(1), due(2), due(3)]) == 2
     assert ns(claim(index)) == [1]
+
+
+# ---------------------------------------------------------------- who is awake
+
+
+def asleep(index: RedisIndex) -> bool:
+    """Tell whether one who creates a job now is to call a tick."""
+    return index.step(HERE, Moves(), ask=Ask(wake=True)).asleep
+
+
+def tick(index: RedisIndex, name: str = "a", *, stay_ms: int = 0, busy: bool = False, enter: bool = False) -> Step:
+    """Step as a tick does."""
+    return index.step(HERE, Moves(), [Lane(["noop"], 10)], Ask(HOLD, enter, tick=Awake(name, stay_ms, busy)))
+
+
+def test_one_of_many_is_told_to_call_a_tick(index: RedisIndex) -> None:
+    """While nobody is awake the first is told so; then the tick that it calls is counted on."""
+    assert [asleep(index) for _ in range(3)] == [True, False, False]
+
+
+def test_a_tick_is_awake_while_it_claims_or_runs(index: RedisIndex) -> None:
+    """It says so itself, and falls asleep with the step that finds nothing: no job can slip in between."""
+    add(index, due(1))
+    assert tick(index).awake
+    assert not asleep(index)
+    assert tick(index, busy=True).awake
+    assert not asleep(index)
+    assert not tick(index).awake
+    assert asleep(index)
+
+
+def test_a_tick_is_awake_while_something_comes_due(index: RedisIndex) -> None:
+    """One that would wait for it, that is: one that would leave before is not."""
+    add(index, due(1, wait_ms=30_000))
+    assert not tick(index, stay_ms=20_000).awake
+    assert asleep(index)
+    assert tick(index, stay_ms=40_000).awake
+    assert not asleep(index)
+
+
+def test_a_tick_that_leaves_does_not_speak_for_another(index: RedisIndex) -> None:
+    """An older one that finds nothing leaves the newer one awake; a scheduled one that begins takes over."""
+    assert tick(index, "old", busy=True).awake
+    assert tick(index, "new", busy=True, enter=True).awake
+    assert not tick(index, "old").awake
+    assert not asleep(index)
+    assert not tick(index, "new").awake
+    assert asleep(index)
+
+
+def test_a_called_tick_is_not_waited_for_for_ever(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
+    """A call that came to nothing is forgotten within ten seconds."""
+    assert asleep(one_index)
+    [key] = [key for key in redis_client.scan_iter() if key.endswith(b":awake")]
+    assert 0 < redis_client.pttl(key) <= 10_000

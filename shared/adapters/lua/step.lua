@@ -1,8 +1,10 @@
 -- One step of the index: follow what the record said, then claim what is due. Atomic, one round trip.
 --
--- KEYS     the generation's counter, the list of kicks, then the ZSETs, in the order to claim from; all of one
---          installation, under one hash tag. ZSET: member = job id, score = when to look, ms of Redis' own clock
--- ARGV[1]  JSON: {hold, room, lane, remove, wait, back, add, dry, enter, kick, count}; keys count from the first ZSET
+-- KEYS     the generation's counter, the list of kicks, the name of the tick that is awake, then the ZSETs, in the
+--          order to claim from; all of one installation, under one hash tag.
+--          ZSET: member = job id, score = when to look, ms of Redis' own clock
+-- ARGV[1]  JSON: {hold, room, lane, remove, wait, back, add, dry, enter, kick, count, wake, tick, stay, busy};
+--          keys count from the first ZSET
 --   hold    ms that a claim holds a member
 --   room    how many members each lane may claim
 --   lane    the lane of each key that may be claimed from, by position; 0: do not claim from it
@@ -14,15 +16,20 @@
 --   enter   a scheduled tick begins: count a new generation, and kick
 --   kick    wake one that waits; the list never holds more than one kick
 --   count   count what is due and was not claimed
--- Returns  {added, claims, generation, next, due}: how many of `add` were new; for each key with claims
+--   wake    tell whether no tick is awake; from then on one is counted on, for a while
+--   tick    the caller's name, where it is a tick: it is awake when it claims, is `busy`, or when something comes due
+--           within `stay` ms; else it is not, unless another is
+-- Returns  {added, claims, generation, next, due, asleep, awake}: how many of `add` were new; for each key with claims
 --          {key, score that holds them, {id, old score, id, old score, …}}; the latest generation; ms until the
---          earliest member that a lane could claim, or -1, when there were no claims; the count, or 0
+--          earliest member that a lane could claim, or -1, when there were no claims; the count, or 0; 1 where
+--          no tick was awake, as `wake` asked; 1 where the calling tick counts as awake
 
 local ask = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function text(n) return string.format('%.0f', n) end
-local ZSETS = 2
+local ZSETS, AWAKE = 3, KEYS[3]
+local GRACE = 10000 -- ms after which a tick that said no more is not counted on
 local function zset(at) return KEYS[ZSETS + at] end
 
 -- Members by key, so that each key gets few commands; Lua's unpack takes some thousands of values at most.
@@ -99,4 +106,21 @@ if ask.enter or ask.kick then
 end
 local wait = -1
 if #claims == 0 and next_at then wait = math.max(0, next_at - now) end
-return { added, claims, tonumber(generation) or 0, wait, due_left }
+
+local asleep, awake = 0, 0
+if ask.wake and redis.call('SET', AWAKE, 'called', 'NX', 'PX', GRACE) then asleep = 1 end
+if ask.tick then
+  local owner = redis.call('GET', AWAKE)
+  if ask.enter or not owner or owner == 'called' or owner == ask.tick then
+    if #claims > 0 or ask.busy then
+      redis.call('SET', AWAKE, ask.tick, 'PX', GRACE)
+      awake = 1
+    elseif wait >= 0 and wait <= ask.stay then
+      redis.call('SET', AWAKE, ask.tick, 'PX', wait + GRACE)
+      awake = 1
+    elseif owner then
+      redis.call('DEL', AWAKE)
+    end
+  end
+end
+return { added, claims, tonumber(generation) or 0, wait, due_left, asleep, awake }

@@ -27,6 +27,8 @@ class IndexSide:
         """Told by the record's first page."""
         self.superseded = False
         """A newer scheduled tick has begun."""
+        self.awake = False
+        """This tick counts as awake: who creates a job relies on it."""
         self.next_due_at = math.inf
         """When something comes due, on the clock's time; known after a step that claimed nothing."""
         self._back_at = -math.inf
@@ -68,6 +70,7 @@ class IndexSide:
         if self._generation is None:
             self._generation = step.generation
         self.superseded = step.generation > self._generation
+        self.awake = step.awake
         now = self._clock.monotonic()
         self.next_due_at = math.inf if step.next_ms is None else now + step.next_ms / 1000
 

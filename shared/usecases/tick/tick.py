@@ -13,7 +13,7 @@ from itertools import chain, repeat
 from typing import TypeVar
 
 from shared.domain.errors import RecordUnavailableError
-from shared.ports.index import Ask, Claimed, Lane
+from shared.ports.index import Ask, Awake, Claimed, Lane
 from shared.ports.record import Page, Started, Verdict
 from shared.usecases.tick.fan_out import FanOut
 from shared.usecases.tick.index_side import IndexSide
@@ -62,6 +62,7 @@ class Tick:
         self._page_at = -math.inf
         self._rotated_at = 0.0
         self._stopping = False
+        self._name = parts.chance.token()
         self._fan_out = FanOut(parts.drainers, limits.drainers, parts.clock, self._report)
 
     def stop(self) -> None:
@@ -104,7 +105,7 @@ class Tick:
                 await self._wait_while_busy()
             elif self._suspects:
                 await self._run_suspects()
-            elif not await self._linger():
+            elif not await self._linger() and not (self._index.awake and await self._start_due(lanes)):
                 break
         await self._starts.finish()
         if self._stopping or self._running.stuck or self._has_due():
@@ -124,7 +125,10 @@ class Tick:
         """Claim what is due and start it; tell whether there was any."""
         enter = not self._index.entered and self._limits.linger > 0
         count = self._fan_out.wants_to_know()
-        step = await self._index.step(lanes, Ask(HOLD_MS, enter=enter, count=count))
+        stay = max(0.0, self._linger_ends() - self._parts.clock.monotonic())
+        busy = self._running.busy > 0 or self._starts.under_way
+        awake = Awake(self._name, round(stay * 1000), busy=busy)
+        step = await self._index.step(lanes, Ask(HOLD_MS, enter=enter, count=count, tick=awake))
         if step is not None and count:
             await self._fan_out.call(step.due, self._left - self._running.longest)
         claimed = list(step.claimed) if step is not None else self._due_on_page(lanes)
@@ -278,8 +282,7 @@ class Tick:
         at once, so it costs nothing.
         """
         now = self._parts.clock.monotonic()
-        ends = min(self._began + self._limits.linger, now + self._left)
-        if self._index.superseded or self._index.next_due_at > ends or not self._index.up:
+        if self._index.superseded or self._index.next_due_at > self._linger_ends() or not self._index.up:
             return False
         self._listen()
         while not self._wakeup.kicked and not self._stopping:
@@ -290,6 +293,9 @@ class Tick:
         self._wakeup.kicked = False
         self._report.lingered_ms += round((self._parts.clock.monotonic() - now) * 1000)
         return True
+
+    def _linger_ends(self) -> float:
+        return min(self._began + self._limits.linger, self._deadline - MARGIN)
 
     def _listen(self) -> None:
         if self._limits.linger > 0:
