@@ -155,6 +155,14 @@ class Bed:
             yield server.url
 
     @contextlib.contextmanager
+    def tick_server(self) -> Iterator[str]:
+        """Serve the scheduled function, which nobody calls but who wakes it, and yield where."""
+        functions = Functions(str(ROOT / "main.py"), function="tick", threads=4)
+        env = self.env(LINGER_SECONDS="70", TICK_BUDGET_SECONDS="110")
+        with FunctionServer("tick", functions, env=env, log=self.folder / "tick.log") as server:
+            yield server.url
+
+    @contextlib.contextmanager
     def hello(self) -> Iterator[str]:
         """Serve a function that does nothing, in the same way."""
         source = self.folder / "hello.py"

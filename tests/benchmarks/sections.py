@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 from PIL import Image
 
 from tests.benchmarks import large
-from tests.benchmarks.bed import TYPES, Bed, finished, medians
+from tests.benchmarks.bed import KEY, TYPES, Bed, finished, medians
 from tests.deploy import coldstart
 
 Figures = Iterator[tuple[str, Mapping[str, Any]]]
@@ -160,8 +161,21 @@ def lateness(bed: Bed) -> Figures:
             bed.fill("noop", count, when=when)
             report = finished(bed.spawn("--linger", str(linger), STORE=store, LINGER_SECONDS=str(linger)))
             yield f"{name}, {store}", {**bed.lateness(), "done": report["completed"], "cpu_s": report["cpu_s"]}
+    yield "20 jobs, each posted while no tick is awake, rest", _posted(bed)
     if bed.scale >= 1:
         yield "600 jobs over three minutes, a tick each minute, rest", _hand_over(bed)
+
+
+def _posted(bed: Bed) -> dict[str, float]:
+    """Post a job at a time to a system that is idle, with a tick server that is warm."""
+    bed.clear()
+    with bed.tick_server() as tick, bed.gateway(WAKE_URL=tick) as url:
+        for _ in range(20):
+            httpx.post(
+                f"{url}/jobs", json={"type": "noop", "payload": {}}, headers={"Authorization": f"Bearer {KEY}"}
+            ).raise_for_status()
+            time.sleep(1.5)
+    return bed.lateness()
 
 
 def _hand_over(bed: Bed) -> dict[str, float]:

@@ -111,12 +111,14 @@ def test_calls_keep_their_cost(unvacuumed: psycopg.Connection, direct: Record) -
     fill(unvacuumed, DRAINED, MANY)
     large = costs(unvacuumed)
     drain(direct, DRAINED)
+    # What else was due or has been started ends too: dead rows alone stand where the oldest job is looked for.
+    unvacuumed.execute(
+        "delete from minutehand.jobs j using minutehand.open o where o.id = j.id and o.run_at <= now()"
+    )
     churned = costs(unvacuumed)
     page_of_cards = small["list None"]
-    for grown in (large, churned):
+    for grown, once_over_the_dead in ((large, 0), (churned, DRAINED // 100)):
         for call, cost in grown.items():
-            assert cost <= 40 + 2.5 * (page_of_cards if call.startswith("list") else small[call]), (
-                call,
-                small,
-                grown,
-            )
+            usual = page_of_cards if call.startswith("list") else small[call]
+            dead = once_over_the_dead if "page" in call else 0
+            assert cost <= 40 + 2.5 * usual + dead, (call, small, grown)

@@ -13,10 +13,10 @@ declare
   lost uuid[];
 begin
   with gone as (
-    delete from minutehand.leases l using (
-      select l.id from minutehand.leases l where l.until < now() order by l.until
-      limit max_rows for update skip locked) old
-    where l.id = old.id
+    -- By an array: joined, the planner may read all of the table, whose dead rows its statistics do not know.
+    delete from minutehand.leases l where l.id = any (array(
+      select old.id from minutehand.leases old where old.until < now() order by old.until
+      limit max_rows for update skip locked))
     returning l.id, l.started_at)
   , noted as (
     insert into minutehand.errors (id, attempt, kind, error)
@@ -70,20 +70,24 @@ begin
     limit 1000 for update skip locked) old
   where i.owner = old.owner and i.key = old.key;
 
-  with recursive groups as (  -- (type, priority) pairs that have an open job, by hopping over the index
-    (select o.type, o.priority from minutehand.open o order by o.type, o.priority limit 1)
+  -- (type, priority) pairs that have an open job, by hopping over the index from the first of one to that of the next.
+  -- Until they are vacuumed, the rows of what has just run stand before it: this passes them, and nothing below does.
+  with recursive groups as materialized (
+    (select o.type, o.priority, o.run_at, o.id from minutehand.open o
+     order by o.type, o.priority, o.run_at, o.id limit 1)
     union all
-    select n.type, n.priority from groups g
+    select n.type, n.priority, n.run_at, n.id from groups g
     cross join lateral (
-      select o.type, o.priority from minutehand.open o where (o.type, o.priority) > (g.type, g.priority)
-      order by o.type, o.priority limit 1) n)
+      select o.type, o.priority, o.run_at, o.id from minutehand.open o
+      where (o.type, o.priority) > (g.type, g.priority)
+      order by o.type, o.priority, o.run_at, o.id limit 1) n)
   , ages as materialized (
     select g.type, g.priority, g.type = any (types) and p.type is null as ours, p.type is not null as paused,
            old.run_at as oldest, extract(epoch from now() - old.run_at) as age
     from groups g left join minutehand.paused p on p.type = g.type
     left join lateral (
       select o.run_at from minutehand.open o
-      where o.type = g.type and o.priority = g.priority and o.run_at <= now()
+      where o.type = g.type and o.priority = g.priority and (o.run_at, o.id) >= (g.run_at, g.id) and o.run_at <= now()
         and not exists (select from minutehand.leases l where l.id = o.id)
       order by o.run_at, o.id limit 1) old on true)
   , bounds as materialized (  -- where each group goes on after the position
