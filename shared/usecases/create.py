@@ -79,15 +79,23 @@ class Creator:
         if self.index is None or not due:
             return
         wake = self.waker is not None and any(job.wait_ms <= self.wake_within_ms for job in due)
+        # The job is committed: whatever else is wrong, such as a REDIS_URL that is none, the answer stays 201.
         try:
             step = self.index.step(created.installation, Moves(add=due), ask=Ask(kick=True, wake=wake))
-            if self.waker is not None and step.asleep:
-                self.waker().call(1)
         except IndexUnavailableError as e:
             log.warning("not indexed, the next tick will: %s", e)
+            return
         except Exception:
-            # The job is committed: whatever else is wrong, such as a REDIS_URL that is none, the answer stays 201.
-            log.exception("not indexed, or no tick was called: the next one will do")
+            log.exception("not indexed, the next tick will")
+            return
+        if self.waker is not None and step.asleep:
+            self._wake(self.waker)
+
+    def _wake(self, waker: Callable[[], Drainers]) -> None:
+        try:
+            waker().call(1)
+        except Exception:
+            log.exception("no tick was called, the schedule's will come")
 
 
 def checked_key(key: str) -> str:

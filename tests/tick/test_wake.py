@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from infra.local.service import free_port
 from tests.tick.conftest import Deployment, forget
 
 
@@ -112,13 +111,19 @@ def test_it_calls_for_nothing_later(
     assert not tick_server.called()
 
 
-@pytest.mark.parametrize("variable", ["WAKE_URL", "REDIS_URL"])
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("WAKE_URL", "http://127.0.0.1:1"),
+        ("WAKE_URL", "no url"),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+    ],
+)
 def test_a_job_is_created_whatever_is_away(
-    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, variable: str
+    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, variable: str, url: str
 ) -> None:
-    """Who creates a job is told 201 where nobody can be called, or where nobody knows who is awake."""
-    scheme = "http" if variable == "WAKE_URL" else "redis"
-    monkeypatch.setenv(variable, f"{scheme}://127.0.0.1:{free_port()}")
+    """Who creates a job is told so where nobody can be called, and where nobody knows who is awake."""
+    monkeypatch.setenv(variable, url)
     forget()
     assert deployment.job(deployment.create("note"))["status"] == "pending"
     assert not tick_server.called()
