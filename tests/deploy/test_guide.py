@@ -2,7 +2,7 @@
 
 import re
 
-from infra import costs
+from infra import capacity, costs
 from infra.package.tree import ROOT
 
 GUIDE = (ROOT / "infra/README.md").read_text()
@@ -12,6 +12,11 @@ def test_the_costs_are_computed() -> None:
     """The guide's tables of costs are what the script computes."""
     assert costs.idle_day() in GUIDE
     assert costs.million_jobs() in GUIDE
+
+
+def test_the_capacity_is_computed() -> None:
+    """The guide's table of what many drainers would do is what the script computes."""
+    assert capacity.table() in GUIDE
 
 
 def test_parameters_that_the_guide_names_exist() -> None:
