@@ -19,10 +19,13 @@ log = logging.getLogger("minutehand")
 def tick(request: Request) -> Response:
     """Run one tick and answer with its report. Has no public route: the platform says who may call it.
 
-    The body `{"drainer": true}` comes from a tick that called for help; the schedule's own is anything else.
+    The body `{"drainer": true}` comes from a tick that called for help, `{"woken": true}` from what created a job;
+    the schedule's own is anything else.
     """
     body = request.get_json(silent=True)
-    report = composition.run(composition.tick(drainer=isinstance(body, dict) and body.get("drainer") is True))
+    said = body if isinstance(body, dict) else {}
+    one = composition.tick(drainer=said.get("drainer") is True, woken=said.get("woken") is True)
+    report = composition.run(one)
     # One line that is one JSON object: Cloud Logging reads its fields, infra/gcp/watching.tf makes metrics of them.
     sys.stdout.write(json.dumps(report.json()) + "\n")
     sys.stdout.flush()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from werkzeug import Request
 
     from shared.ports.drainers import Drainers
+    from shared.ports.waker import Waker
     from shared.usecases.retention import Retention
     from shared.usecases.tick.report import Report
     from shared.usecases.tick.restore import Restorer
@@ -111,14 +112,14 @@ def creator() -> Creator:
         handlers(),
         round(settings().horizon * 1000),
         waker if settings().wake_url else None,
-        round(min(settings().linger, SCHEDULE) * 1000),
+        round(min(settings().linger, settings().tick_budget, SCHEDULE) * 1000),
     )
 
 
 @functools.cache
-def waker() -> "Drainers":
+def waker() -> "Waker":
     """Return what wakes a tick for a new job when none is awake; raises `ConfigError` for a WAKE_URL of no kind."""
-    from shared.adapters.call_drainers import open_waker
+    from shared.adapters.wake import open_waker
 
     return open_waker(settings().wake_url)
 
@@ -221,11 +222,13 @@ def retention() -> "Retention | None":
     return Retention(record(), round(settings().retention)) if settings().retention else None
 
 
-def tick(budget: float | None = None, linger: float | None = None, *, drainer: bool = False) -> "Tick":
+def tick(
+    budget: float | None = None, linger: float | None = None, *, drainer: bool = False, woken: bool = False
+) -> "Tick":
     """Return a tick that works for at most `budget` seconds and lingers for `linger` of them.
 
     Each is at most what the settings say, and that by default. A `drainer` was called by a tick: it does not linger
-    and calls no others.
+    and calls no others. One that was `woken` for a new job calls no others either.
     Raises `ConfigError` when a handler's time limit could never fit into TICK_BUDGET_SECONDS.
     """
     from shared.usecases.tick.parts import MARGIN, Limits, Parts
@@ -246,7 +249,7 @@ def tick(budget: float | None = None, linger: float | None = None, *, drainer: b
     limits = Limits(
         most.tick_budget if budget is None else min(budget, most.tick_budget),
         0 if drainer else most.linger if linger is None else min(linger, most.linger),
-        0 if drainer else most.max_drainers,
+        0 if drainer or woken else most.max_drainers,
     )
     return Tick(parts, limits)
 

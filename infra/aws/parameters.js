@@ -7,10 +7,11 @@ function storageArns(prefixes) {
   return found.length ? found : ["arn:aws:s3:::minutehand-no-storage/none"];
 }
 
-/** What POST /jobs calls while no tick is awake, and the ARN that it may call: of nothing where it calls none. */
+/** What POST /jobs calls while no tick is awake, and the role that may. */
 function waking(wake, service, stage) {
-  const name = String(wake) === "true" ? `${service}-${stage}-tick` : "";
-  return { url: name && `lambda:${name}`, function: name || "minutehand-wakes-none" };
+  return String(wake) === "true"
+    ? { url: `lambda:${service}-${stage}-tick`, role: "CreateRole" }
+    : { url: "", role: "ApiRole" };
 }
 
 /** A number, or nothing for an empty parameter. */

@@ -40,8 +40,9 @@ def handler(event: Any, context: LambdaContext) -> dict[str, JsonValue]:
     counts as one too: thawed for the next tick it would still be running it.
     """
     budget = max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN)
-    drainer = isinstance(event, dict) and event.get("drainer") is True
-    report = composition.run(composition.tick(budget, drainer=drainer))
+    said = event if isinstance(event, dict) else {}
+    one = composition.tick(budget, drainer=said.get("drainer") is True, woken=said.get("woken") is True)
+    report = composition.run(one)
     line = embedded(report.json(), context.function_name, round(time.time() * 1000))
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()

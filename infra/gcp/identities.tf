@@ -41,12 +41,20 @@ resource "google_cloud_run_v2_service_iam_member" "tick" {
   member   = each.value
 }
 
-# What creates a job may run the schedule's; Cloud Scheduler knows no narrower place for this than the project.
+# The API's identity may have a schedule run, and no more; Cloud Scheduler knows no narrower place than the project.
+resource "google_project_iam_custom_role" "wake" {
+  count = var.wake ? 1 : 0
+
+  role_id     = "${replace(var.name, "-", "_")}_wake"
+  title       = "Wakes ${var.name}"
+  permissions = ["cloudscheduler.jobs.run"]
+}
+
 resource "google_project_iam_member" "wake" {
-  for_each = toset(var.wake ? ["roles/cloudscheduler.jobRunner"] : [])
+  count = var.wake ? 1 : 0
 
   project = var.project
-  role    = each.key
+  role    = google_project_iam_custom_role.wake[0].name
   member  = google_service_account.api.member
 }
 

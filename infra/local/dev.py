@@ -19,7 +19,7 @@ from infra.local import routes
 from infra.local.dev_env import Given, greeting
 from infra.local.folder import DataFolder
 from infra.local.function_server import ROOT, Functions, FunctionServer
-from infra.local.scheduler import Scheduler
+from infra.local.scheduler import Scheduler, WakeServer
 from infra.local.service import Service, ServiceError
 from infra.local.stack import Stack
 from infra.local.stop_signal import Stopped, StopSignal
@@ -99,10 +99,12 @@ def _serve(settings: Settings, env: Mapping[str, str], stop: StopSignal) -> None
             env=values,
             log=log("tick"),
         )
+        scheduler = Scheduler(ticks.port, seconds, _say)
+        wakes = running.enter_context(WakeServer(scheduler))
         gateway = FunctionServer(
             "the gateway",
             Functions(str(settings.source), routes=str(settings.routes)),
-            env={**values, "WAKE_URL": f"http://127.0.0.1:{ticks.port}"},
+            env={**values, "WAKE_URL": env.get("WAKE_URL", wakes.url)},
             log=log("gateway"),
             port=settings.port,
         )
@@ -114,7 +116,7 @@ def _serve(settings: Settings, env: Mapping[str, str], stop: StopSignal) -> None
             server.wait_ready()
         _say(f"functions of {settings.source.name} behind the routes of {settings.routes.name}")
         print(greeting(values, settings.data_dir, seconds), flush=True)
-        _keep_going(Scheduler(ticks.port, seconds, _say), Watch(stack.services, servers), stop)
+        _keep_going(scheduler, Watch(stack.services, servers), stop)
 
 
 class Watch:

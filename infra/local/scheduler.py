@@ -4,13 +4,17 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
 
 COUNTS = ("started", "completed", "retried", "failed", "skipped", "returned", "expired_leases")
 """The report's counts of which any above zero makes a tick worth a line."""
 MOST = 4
 """Calls under way at once: one more is left out, as a cloud's concurrency limit would."""
+WOKEN = b'{"woken": true}'
+"""The body that tells a tick that it is not the schedule's."""
 ANSWER_LIMIT = 300.0
 """Seconds after which an answer is no longer waited for."""
 
@@ -46,10 +50,15 @@ class Scheduler:
         call.start()
         self._calls.append(call)
 
-    def _call(self) -> None:
+    def run_now(self) -> None:
+        """Call at once, beside the schedule: as Cloud Scheduler runs a job when it is asked to."""
+        threading.Thread(target=self._call, args=(WOKEN,), daemon=True).start()
+
+    def _call(self, event: bytes = b"") -> None:
         connection = HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_LIMIT)
         try:
-            connection.request("POST", "/", headers={"User-Agent": "Google-Cloud-Scheduler"})
+            headers = {"User-Agent": "Google-Cloud-Scheduler", "Content-Type": "application/json"}
+            connection.request("POST", "/", event, headers)
             response = connection.getresponse()
             body = response.read()
         except (OSError, HTTPException) as error:
@@ -60,6 +69,34 @@ class Scheduler:
                 self._say(line)
         finally:
             connection.close()
+
+
+class WakeServer:
+    """Where WAKE_URL leads: each POST has the scheduler call a tick now, and tell of it as of the others."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                scheduler.run_now()
+                self.send_response(HTTPStatus.OK)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        """Serve."""
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def describe(status: int, body: bytes) -> str | None:

@@ -220,11 +220,12 @@ def _argument(places: "_Places", moves: Moves, lanes: Sequence[Lane], ask: Ask, 
             "wait": [[places.of(c), c.id, c.hold, ms] for c, ms in moves.wait],
             "back": [[places.of(c), c.id, c.hold, c.score] for c in moves.back],
             "add": [[places.of(d), d.id, d.wait_ms] for d in moves.add],
+            "again": [[places.of(d), d.id, d.wait_ms] for d in moves.again],
             "dry": dry,
             "enter": ask.enter,
             "kick": ask.kick,
             "count": ask.count,
-            "wake": ask.wake,
+            **({"wake": [ask.wake.wait_ms, ask.wake.stay_ms]} if ask.wake else {}),
             **({"tick": ask.tick.name, "stay": ask.tick.stay_ms, "busy": ask.tick.busy} if ask.tick else {}),
         },
         separators=(",", ":"),
@@ -251,7 +252,13 @@ class _Places:
             for number, lane in enumerate(lanes, 1):
                 for type_ in lane.types:
                     self._add(type_, priority, number)
-        touched: Iterable[Claimed | Due] = (*moves.remove, *(c for c, _ in moves.wait), *moves.back, *moves.add)
+        touched: Iterable[Claimed | Due] = (
+            *moves.remove,
+            *(c for c, _ in moves.wait),
+            *moves.back,
+            *moves.add,
+            *moves.again,
+        )
         for entry in touched:
             if (entry.type, entry.priority) not in self.at:
                 self._add(entry.type, entry.priority, 0)

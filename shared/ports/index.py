@@ -40,10 +40,12 @@ class Moves:
     """Handed back unstarted, to the place where it was; left alone where another has claimed it since."""
     add: list[Due] = field(default_factory=list)
     """To be looked at when due; never moves what is there."""
+    again: list[Due] = field(default_factory=list)
+    """Settled, and pending again: to be looked at when due, also where a tick that saw it leased has put it off."""
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to do."""
-        return bool(self.remove or self.wait or self.back or self.add)
+        return bool(self.remove or self.wait or self.back or self.add or self.again)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,18 @@ class Ask:
     """Wake who waits: there is something new."""
     count: bool = False
     """Count what is due and not claimed."""
-    wake: bool = False
+    wake: "Wake | None" = None
     """Tell whether no tick is awake; the caller calls one then, and for some seconds it is counted on."""
     tick: "Awake | None" = None
     """The caller is a tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Asks for a tick that stays awake for another `wait_ms`; one that is called stays for `stay_ms`."""
+
+    wait_ms: int
+    stay_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Awake:
     stay_ms: int
     """How long it would wait for something to come due."""
     busy: bool
-    """It runs handlers, and will look again within some seconds."""
+    """It runs handlers, and will look again within a second."""
 
 
 @dataclass(frozen=True, slots=True)

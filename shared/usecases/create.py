@@ -18,9 +18,9 @@ from shared.domain.job import Idempotency, JobJson, NewJob
 from shared.domain.job_request import new_job, new_jobs
 from shared.domain.json_value import JsonValue
 from shared.ports.clock import Chance
-from shared.ports.drainers import Drainers
-from shared.ports.index import Ask, Index, Moves
+from shared.ports.index import Ask, Index, Moves, Wake
 from shared.ports.record import Created, CreateOutcome, Due, Record
+from shared.ports.waker import Waker
 
 log = logging.getLogger("minutehand")
 MAX_KEY = 255
@@ -36,7 +36,7 @@ class Creator:
     chance: Chance
     handlers: Mapping[str, Handler]
     horizon_ms: int
-    waker: Callable[[], Drainers] | None = None
+    waker: Callable[[], Waker] | None = None
     """Makes what starts a tick before the schedule does, for a job that comes due while none is awake."""
     wake_within_ms: int = 0
     """How soon a job is due that a tick would wait for."""
@@ -78,7 +78,8 @@ class Creator:
         due = _due_within(created.jobs, created.waits_ms, self.horizon_ms)
         if self.index is None or not due:
             return
-        wake = self.waker is not None and any(job.wait_ms <= self.wake_within_ms for job in due)
+        waits = [job.wait_ms for job in due if job.wait_ms <= self.wake_within_ms]
+        wake = Wake(max(waits), self.wake_within_ms) if self.waker is not None and waits else None
         # The job is committed: whatever else is wrong, such as a REDIS_URL that is none, the answer stays 201.
         try:
             step = self.index.step(created.installation, Moves(add=due), ask=Ask(kick=True, wake=wake))
@@ -91,9 +92,9 @@ class Creator:
         if self.waker is not None and step.asleep:
             self._wake(self.waker)
 
-    def _wake(self, waker: Callable[[], Drainers]) -> None:
+    def _wake(self, waker: Callable[[], Waker]) -> None:
         try:
-            waker().call(1)
+            waker().wake()
         except Exception:
             log.exception("no tick was called, the schedule's will come")
 

@@ -197,9 +197,7 @@ def churn(bed: Bed) -> Figures:
                 print(f"    {sampler.told()}", flush=True)
         for thread in waiting:
             thread.join()
-    ticks.append(
-        finished(bed.spawn("--linger", "150", STORE="direct", LINGER_SECONDS="150", TICK_BUDGET_SECONDS="300"))
-    )
+    ticks.append(finished(_spawn(bed, linger="150", budget="300")))
     open_ = bed.sql.execute("select count(*) from minutehand.open where run_at <= now()").fetchone()
     samples = sampler.samples
     settle = [sample["settle"] for sample in samples if sample["settle"]]
@@ -212,12 +210,8 @@ def churn(bed: Bed) -> Figures:
             "retried": sum(tick["retried"] for tick in ticks),
             "deleted": sum(tick["pruned"] for tick in ticks),
             "left_due": open_[0] if open_ else -1,
-            "late_p50": statistics.median(
-                tick["lateness_ms"]["p50"] for tick in ticks if tick["lateness_ms"]["p50"]
-            ),
-            "late_p99": statistics.median(
-                tick["lateness_ms"]["p99"] for tick in ticks if tick["lateness_ms"]["p99"]
-            ),
+            "late_p50": _median_late(ticks, "p50"),
+            "late_p99": _median_late(ticks, "p99"),
             "settle_us_first_sixth": statistics.median(settle[:sixth]),
             "settle_us_last_sixth": statistics.median(settle[-sixth:]),
             **{
@@ -271,9 +265,7 @@ def _batch(second: int) -> Sequence[Mapping[str, Any]]:
 
 def _tick(bed: Bed, reports: list[dict[str, Any]]) -> threading.Thread:
     """Start what the schedule starts each minute."""
-    process = bed.spawn(
-        "--linger", "70", STORE="direct", LINGER_SECONDS="70", TICK_BUDGET_SECONDS="110", RETENTION_DAYS="1"
-    )
+    process = _spawn(bed, linger="70", budget="110", RETENTION_DAYS="1")
     thread = threading.Thread(target=lambda: reports.append(finished(process)))
     thread.start()
     return thread

@@ -26,6 +26,7 @@ RESOURCES = {
         "logging_metric",
         "monitoring_alert_policy",
         "monitoring_notification_channel",
+        "project_iam_custom_role",
         "project_iam_member",
         "project_service",
         "secret_manager_secret",

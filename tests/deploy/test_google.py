@@ -198,9 +198,9 @@ def test_who_may_call_what() -> None:
     assert "var.max_drainers > 0 ? {tick = google_service_account.tick.member} : {}" in callers.replace('"', "")
     assert "google_cloudfunctions2_function.tick.name" in members["tick"]["name"]
     named = {(kind, name): body for kind, name, body in resources()}
-    runners = named["google_project_iam_member", "wake"]
-    assert "roles/cloudscheduler.jobRunner" in runners["for_each"]
-    assert "google_service_account.api.member" in runners["member"]
+    assert "google_service_account.api.member" in named["google_project_iam_member", "wake"]["member"]
+    wake = named["google_project_iam_custom_role", "wake"]["permissions"]
+    assert [permission.strip('"') for permission in wake] == ["cloudscheduler.jobs.run"]
     assert members["api"]["member"].strip('"') == "allUsers"
     assert "tick" not in json.dumps(members["api"])
 

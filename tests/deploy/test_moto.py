@@ -116,9 +116,9 @@ def test_roles_in_force(deployed: str, endpoint: str) -> None:
         if isinstance(document, str):  # moto writes it as Python does, not as JSON
             document = ast.literal_eval(document)
         documents[policy] = {each["Sid"]: each["Resource"] for each in document["Statement"]}
-    assert set(documents) == {"api", "tick"}
+    assert set(documents) == {"logs", "create", "tick"}
     assert documents["tick"]["DeadLetters"].endswith(":minutehand-dev-tick-dead-letters")
     assert documents["tick"]["Objects"] == ["arn:aws:s3:::pictures/in/*", "arn:aws:s3:::pictures/out/*"]
     assert ":log-group:/aws/lambda/minutehand-dev-tick:*" in documents["tick"]["Logs"]
-    assert documents["api"]["Wake"].endswith(":function:minutehand-dev-tick")
+    assert documents["create"]["Wake"].endswith(":function:minutehand-dev-tick")
     assert documents["tick"]["Mail"].endswith(":identity/*")

@@ -114,16 +114,18 @@ def test_only_the_rule_adds_dead_letters(template: Template) -> None:
 
 
 def test_only_tick_does_more_than_log(template: Template) -> None:
-    """API functions may write logs and wake tick; tick also mails, reaches its prefixes, itself, its queue."""
+    """API functions may write logs, what creates jobs may call tick; tick mails, reaches prefixes and its queue."""
     used = {name: each["Role"]["Fn::GetAtt"][0] for name, each in functions(template).items()}
     assert used.pop("tick") == "TickRole"
+    assert {used.pop("create_job"), used.pop("create_jobs")} == {"CreateRole"}
     assert set(used.values()) == {"ApiRole"}
     actions = {
         name: {statement["Sid"]: statement for statement in role["Policies"][0]["PolicyDocument"]["Statement"]}
         for name, role in of_type(template, "AWS::IAM::Role").items()
     }
     logs = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    assert {sid: each["Action"] for sid, each in actions["ApiRole"].items()} == {
+    assert {sid: each["Action"] for sid, each in actions["ApiRole"].items()} == {"Logs": logs}
+    assert {sid: each["Action"] for sid, each in actions["CreateRole"].items()} == {
         "Logs": logs,
         "Wake": "lambda:InvokeFunction",
     }
@@ -134,7 +136,7 @@ def test_only_tick_does_more_than_log(template: Template) -> None:
         "Drainers": "lambda:InvokeFunction",
         "DeadLetters": "sqs:SendMessage",
     }
-    for calling in (actions["TickRole"]["Drainers"], actions["ApiRole"]["Wake"]):
+    for calling in (actions["TickRole"]["Drainers"], actions["CreateRole"]["Wake"]):
         assert calling["Resource"]["Fn::Sub"].endswith(":function:minutehand-dev-tick")
     assert actions["TickRole"]["Objects"]["Resource"] == [
         "arn:aws:s3:::pictures/in/*",
@@ -165,14 +167,13 @@ def otherwise(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Ser
 
 
 def test_nobody_wakes_tick_where_that_is_off(template: Template, otherwise: Service) -> None:
-    """What creates jobs knows how to call tick, unless `wake=false`: then no role but tick's own may, either."""
+    """What creates jobs knows how to call tick, and may, unless `wake=false`."""
     for name in ("create_job", "create_jobs"):
         variables = [functions(each)[name]["Environment"]["Variables"] for each in (template, otherwise.template())]
         assert [each["WAKE_URL"] for each in variables] == ["lambda:minutehand-dev-tick", ""]
         assert {each["LINGER_SECONDS"] for each in variables} == {"70"}
-    roles = of_type(otherwise.template(), "AWS::IAM::Role")
-    role = next(json.dumps(each) for name, each in roles.items() if name == "ApiRole")
-    assert "minutehand-dev-tick" not in role
+        roles = [functions(each)[name]["Role"]["Fn::GetAtt"][0] for each in (template, otherwise.template())]
+        assert roles == ["CreateRole", "ApiRole"]
 
 
 def test_tick_may_reach_postgresql_itself(service: Service, otherwise: Service) -> None:

@@ -137,6 +137,7 @@ def test_a_new_job_does_not_wait_for_the_schedule(tmp_path: Path) -> None:
     with _running(Dev(tmp_path / "data", tick_seconds="3600")) as dev:
         for _ in range(3):
             assert dev.ended(dev.post(THE_ISSUE))["status"] == "completed"
+        assert "tick: 1 started, 1 completed" in dev.said()
         soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
         assert dev.ended(dev.post({**THE_ISSUE, "scheduled_at": soon}))["status"] == "completed"
 

@@ -5,7 +5,7 @@ import uuid
 import redis
 
 from shared.adapters.redis_index import RedisIndex
-from shared.ports.index import Ask, Awake, Claimed, Index, Lane, Moves, Step
+from shared.ports.index import Ask, Awake, Claimed, Index, Lane, Moves, Step, Wake
 from shared.ports.record import Due
 
 HERE = "test"
@@ -167,12 +167,23 @@ def test_missing_counts_and_changes_nothing(index: RedisIndex) -> None:
     assert ns(claim(index)) == [1]
 
 
+def test_what_is_pending_again_is_pulled_in(index: RedisIndex) -> None:
+    """A job that another tick saw leased, and put off until then, is due again when it is settled; never later."""
+    add(index, due(1))
+    index.step(HERE, Moves(wait=[(claimed, 60_000) for claimed in claim(index)]))
+    assert claim(index) == []
+    index.step(HERE, Moves(again=[due(1), due(2)]))
+    assert sorted(ns(claim(index, hold=60_000))) == [1, 2]
+    index.step(HERE, Moves(again=[due(1, wait_ms=90_000)]))
+    assert claim(index) == []
+
+
 # ---------------------------------------------------------------- who is awake
 
 
-def asleep(index: RedisIndex) -> bool:
-    """Tell whether one who creates a job now is to call a tick."""
-    return index.step(HERE, Moves(), ask=Ask(wake=True)).asleep
+def asleep(index: RedisIndex, wait_ms: int = 0) -> bool:
+    """Tell whether one who creates a job that is due in `wait_ms` is to call a tick, which would stay a minute."""
+    return index.step(HERE, Moves(), ask=Ask(wake=Wake(wait_ms, 60_000))).asleep
 
 
 def tick(index: RedisIndex, name: str = "a", *, stay_ms: int = 0, busy: bool = False, enter: bool = False) -> Step:
@@ -205,12 +216,24 @@ def test_a_tick_is_awake_while_something_comes_due(index: RedisIndex) -> None:
     assert not asleep(index)
 
 
+def test_a_tick_is_awake_for_what_it_stays_for(index: RedisIndex) -> None:
+    """One that leaves before a job comes due is not counted on for it, nor a called one beyond its stay."""
+    assert tick(index, stay_ms=20_000, busy=True).awake
+    assert not asleep(index, 10_000)
+    assert asleep(index, 30_000)
+    assert not asleep(index, 50_000)
+    assert asleep(index, 70_000)
+
+
 def test_a_tick_that_leaves_does_not_speak_for_another(index: RedisIndex) -> None:
-    """An older one that finds nothing leaves the newer one awake; a scheduled one that begins takes over."""
+    """One that finds nothing leaves another awake that runs handlers; who stays longest is the one counted on."""
     assert tick(index, "old", busy=True).awake
-    assert tick(index, "new", busy=True, enter=True).awake
-    assert not tick(index, "old").awake
+    assert not tick(index, "new", enter=True).awake
     assert not asleep(index)
+    assert tick(index, "new", stay_ms=60_000, busy=True).awake
+    assert not tick(index, "old", busy=True).awake
+    assert not tick(index, "old").awake
+    assert not asleep(index, 30_000)
     assert not tick(index, "new").awake
     assert asleep(index)
 

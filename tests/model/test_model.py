@@ -248,7 +248,7 @@ class Machine(RuleBasedStateMachine):
         if ours:
             self._settle(job, start, decision)
             if settled.wait_ms is not None and job.status == "pending":
-                tick.moves.add.extend(d for d in self.record.page(TYPES, HORIZON_MS, 1000).jobs if d.id == id_)
+                tick.moves.again.extend(d for d in self.record.page(TYPES, HORIZON_MS, 1000).jobs if d.id == id_)
                 self._note_page(None)
 
     def _decide(self, start: Start, how: str, delay: float) -> Decision:

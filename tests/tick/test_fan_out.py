@@ -5,21 +5,13 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from shared import composition
-from shared.adapters.call_drainers import (
-    DRAINER,
-    HttpDrainers,
-    LambdaDrainers,
-    ScheduledJob,
-    open_drainers,
-    open_waker,
-)
+from shared.adapters.call_drainers import EVENT, HttpDrainers, LambdaDrainers, open_drainers
 from shared.domain.errors import ConfigError
 from shared.usecases.tick.fan_out import FanOut, further
 from shared.usecases.tick.report import Report
@@ -153,33 +145,11 @@ def test_over_http_each_is_posted_once() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Tick) as server:
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}/tick"
-        assert HttpDrainers(url, lambda audience: f"token for {audience}", DRAINER).call(2) == 2
+        assert HttpDrainers(url, lambda audience: f"token for {audience}").call(2) == 2
         for _ in range(2):
             assert arrived.acquire(timeout=10)
         server.shutdown()
-    assert seen == [(DRAINER, f"Bearer token for {url}")] * 2
-
-
-def test_cloud_scheduler_is_asked_once() -> None:
-    """A tick is woken on Google by one POST of the schedule's job, with a token; a refusal counts as none."""
-    seen: list[tuple[str, str | None]] = []
-
-    class Scheduler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            seen.append((self.path, self.headers["Authorization"]))
-            self.send_response(200 if len(seen) == 1 else 403)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Scheduler) as server:
-        threading.Thread(target=server.serve_forever).start()
-        job = ScheduledJob(f"http://127.0.0.1:{server.server_port}/v1/jobs/tick:run", lambda: "secret")
-        assert [job.call(1), job.call(1)] == [1, 0]
-        server.shutdown()
-    assert seen == [("/v1/jobs/tick:run", "Bearer secret")] * 2
+    assert seen == [(EVENT, f"Bearer token for {url}")] * 2
 
 
 def test_a_lambda_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,8 +164,7 @@ def test_a_lambda_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch)
         "AWS_DEFAULT_REGION": "eu-central-1",
     }.items():
         monkeypatch.setenv(name, value)
-    boto3.DEFAULT_SESSION = None
-    assert LambdaDrainers("nobody", DRAINER).call(2) == 0
+    assert LambdaDrainers("nobody").call(2) == 0
     server.stop()
 
 
@@ -203,5 +172,3 @@ def test_an_unknown_way_is_a_configuration_error() -> None:
     """DRAINERS_URL with another scheme is refused by name."""
     with pytest.raises(ConfigError, match="DRAINERS_URL"):
         open_drainers("ftp://x", [], {})
-    with pytest.raises(ConfigError, match="WAKE_URL"):
-        open_waker("process:")

@@ -1,12 +1,21 @@
 """A job that is created while no tick is awake."""
 
+import json
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
+from shared import composition
+from shared.adapters import invoke_lambda, wake
+from shared.adapters.wake import EVENT
+from shared.domain.errors import ConfigError
 from tests.tick.conftest import Deployment, forget
 
 
@@ -15,11 +24,13 @@ class TickServer:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
+        self.asked: list[tuple[str, str | None]] = []
         self._arrived = threading.Semaphore(0)
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                outer.asked.append((self.path, self.headers["Authorization"]))
                 outer.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
                 self.send_response(500)
                 self.end_headers()
@@ -33,8 +44,12 @@ class TickServer:
         threading.Thread(target=self._server.serve_forever).start()
 
     def called(self) -> bool:
-        """Tell whether there was one more call; a call is under way before the job's creation returns."""
-        return self._arrived.acquire(timeout=1)
+        """Wait until there has been one more call, at most 20 s; tell whether there was."""
+        return self._arrived.acquire(timeout=20)
+
+    def was_left_alone(self) -> bool:
+        """Tell whether there is no further call within a second: one would be under way already."""
+        return not self._arrived.acquire(timeout=1)
 
     def close(self) -> None:
         """Stop serving."""
@@ -62,31 +77,46 @@ def test_the_first_job_calls_a_tick_as_the_schedule_does(deployment: Deployment,
     deployment.create("note")
     assert tick_server.called()
     deployment.create("note")
-    assert not tick_server.called()
+    assert tick_server.was_left_alone()
     assert deployment.tick().completed == 2
     deployment.create("note")
     assert tick_server.called()
-    assert tick_server.bodies == [b"{}", b"{}"]
+    assert [json.loads(body) for body in tick_server.bodies] == [EVENT, EVENT]
 
 
 def test_a_tick_that_waits_for_it_is_enough(deployment: Deployment, tick_server: TickServer) -> None:
-    """While a tick lingers for what comes due, a new job wakes that one."""
-    deployment.create("note", scheduled_at=in_(4))
+    """While a tick lingers for what comes due, a new job wakes that one, and is run before what it waits for."""
+    later = deployment.create("note", scheduled_at=in_(10))
     assert tick_server.called()
-    lingering = threading.Thread(target=deployment.tick, args=(30, 20))
+    lingering = threading.Thread(target=deployment.tick, args=(40, 30))
     lingering.start()
-    until_awake(deployment)
-    deployment.create("note")
-    deployment.wait_for_entry(1)
-    assert not tick_server.called()
+    while "called" in owner(deployment):
+        time.sleep(0.01)
+    now = deployment.create("note")
     lingering.join()
-    assert deployment.statuses() == {"completed": 2}
+    assert tick_server.was_left_alone()
+    assert deployment.order() == [now, later]
+    assert owner(deployment) == ""
 
 
-def until_awake(deployment: Deployment) -> None:
-    """Wait until a tick has said that it is awake."""
-    while all(deployment.redis.get(key) == b"called" for key in deployment.redis.scan_iter("*:awake")):
-        pass
+def owner(deployment: Deployment) -> str:
+    """Return who is awake, and until when; empty when nobody is."""
+    return " ".join(str(deployment.redis.get(key)) for key in deployment.redis.scan_iter("*:awake"))
+
+
+@pytest.mark.parametrize("job", [("boom", 0), ("note", 120)])
+def test_a_tick_that_leaves_is_counted_on_no_more(
+    deployment: Deployment, tick_server: TickServer, job: tuple[str, float]
+) -> None:
+    """Whatever it leaves behind, a retry or what is due later: the next job has a tick called for it."""
+    type_, seconds = job
+    deployment.create(type_, scheduled_at=in_(seconds), max_retries=3)
+    deployment.tick(linger=0)
+    assert owner(deployment) == ""
+    tick_server.bodies.clear()
+    deployment.create("note")
+    while not tick_server.bodies:
+        assert tick_server.called()
 
 
 @pytest.mark.parametrize(("linger", "seconds"), [("70", 30), ("0", 0)])
@@ -108,7 +138,7 @@ def test_it_calls_for_nothing_later(
     monkeypatch.setenv("LINGER_SECONDS", linger)
     forget()
     deployment.create("note", scheduled_at=in_(seconds))
-    assert not tick_server.called()
+    assert tick_server.was_left_alone()
 
 
 @pytest.mark.parametrize(
@@ -126,4 +156,46 @@ def test_a_job_is_created_whatever_is_away(
     monkeypatch.setenv(variable, url)
     forget()
     assert deployment.job(deployment.create("note"))["status"] == "pending"
-    assert not tick_server.called()
+    assert tick_server.was_left_alone()
+
+
+def test_a_woken_tick_calls_no_others(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the schedule's may, or jobs that create jobs could call for ever more."""
+    monkeypatch.setenv("DRAINERS_URL", "process:")
+    monkeypatch.setenv("MAX_DRAINERS", "2")
+    monkeypatch.setenv("ASYNC_SLOTS", "1")
+    forget()
+    deployment.insert("slow", 60, '{"seconds": 0.3}')
+    assert composition.run(composition.tick(8, woken=True)).drainers == 0
+
+
+@pytest.mark.parametrize("session", ["", "a/session+token=="])
+def test_a_call_of_lambda_is_signed_as_botocore_does(monkeypatch: pytest.MonkeyPatch, session: str) -> None:
+    """The same request, credentials and moment have the same signature, with an ARN's colons in the path too."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", session)
+    url = "https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/arn%3Aaws%3Alambda%3A1/invocations"
+    at = datetime(2026, 11, 24, 15, 10, 30, tzinfo=UTC)
+    ours = invoke_lambda.signed(url, {"X-Amz-Invocation-Type": "Event"}, b'{"woken": true}', "eu-west-1", at)
+    theirs = AWSRequest("POST", url, {"X-Amz-Invocation-Type": "Event"}, b'{"woken": true}')
+    credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", session or None)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: at.replace(tzinfo=None))
+    SigV4Auth(credentials, "lambda", "eu-west-1").add_auth(theirs)
+    assert ours["Authorization"] == theirs.headers["Authorization"]
+    assert ours.get("X-Amz-Security-Token") == theirs.headers.get("X-Amz-Security-Token")
+
+
+def test_cloud_scheduler_is_asked_to_run_the_job(monkeypatch: pytest.MonkeyPatch, tick_server: TickServer) -> None:
+    """On Google it is one POST to the job's own URL, with a token of the function's identity."""
+    monkeypatch.setattr(wake, "CLOUD_SCHEDULER", f"{tick_server.url}/v1")
+    monkeypatch.setattr(wake, "access_token", lambda: "a token")
+    wake.open_waker("scheduler:projects/p/locations/l/jobs/tick").wake()
+    assert tick_server.called()
+    assert tick_server.asked == [("/v1/projects/p/locations/l/jobs/tick:run", "Bearer a token")]
+
+
+def test_another_way_is_a_configuration_error() -> None:
+    """WAKE_URL with another scheme is refused by name."""
+    with pytest.raises(ConfigError, match="WAKE_URL"):
+        wake.open_waker("process:")

@@ -1,9 +1,9 @@
 -- One step of the index: follow what the record said, then claim what is due. Atomic, one round trip.
 --
--- KEYS     the generation's counter, the list of kicks, the name of the tick that is awake, then the ZSETs, in the
+-- KEYS     the generation's counter, the list of kicks, which tick is awake, then the ZSETs, in the
 --          order to claim from; all of one installation, under one hash tag.
 --          ZSET: member = job id, score = when to look, ms of Redis' own clock
--- ARGV[1]  JSON: {hold, room, lane, remove, wait, back, add, dry, enter, kick, count, wake, tick, stay, busy};
+-- ARGV[1]  JSON: {hold, room, lane, remove, wait, back, add, again, dry, enter, kick, count, wake, tick, stay, busy};
 --          keys count from the first ZSET
 --   hold    ms that a claim holds a member
 --   room    how many members each lane may claim
@@ -12,13 +12,15 @@
 --   wait    [key, id, held score, ms]: look again ms from now, if the claim is still the caller's
 --   back    [key, id, held score, old score]: undo the claim, if it is still the caller's
 --   add     [key, id, ms]: look ms from now; a member that is there stays as it is
+--   again   [key, id, ms]: look ms from now at the latest
 --   dry     count what `add` would add, and leave it out
 --   enter   a scheduled tick begins: count a new generation, and kick
 --   kick    wake one that waits; the list never holds more than one kick
 --   count   count what is due and was not claimed
---   wake    tell whether no tick is awake; from then on one is counted on, for a while
+--   wake    [wait, stay]: tell whether no tick will be awake in `wait` ms; then the one that the caller calls is
+--           counted on, for `stay` ms once it has come
 --   tick    the caller's name, where it is a tick: it is awake when it claims, is `busy`, or when something comes due
---           within `stay` ms; else it is not, unless another is
+--           within `stay` ms, and says for how long; else it is not, unless another is
 -- Returns  {added, claims, generation, next, due, asleep, awake}: how many of `add` were new; for each key with claims
 --          {key, score that holds them, {id, old score, id, old score, …}}; the latest generation; ms until the
 --          earliest member that a lane could claim, or -1, when there were no claims; the count, or 0; 1 where
@@ -30,6 +32,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function text(n) return string.format('%.0f', n) end
 local ZSETS, AWAKE = 3, KEYS[3]
 local GRACE = 10000 -- ms after which a tick that said no more is not counted on
+local LOOK = 2000 -- ms within which a tick at work looks again for what is due
 local function zset(at) return KEYS[ZSETS + at] end
 
 -- Members by key, so that each key gets few commands; Lua's unpack takes some thousands of values at most.
@@ -61,6 +64,11 @@ for _, row in ipairs(ask.wait) do
 end
 for _, row in ipairs(ask.back) do
   if mine(row) then redis.call('ZADD', zset(row[1]), 'XX', text(row[4]), row[2]) end
+end
+
+for _, row in ipairs(ask.again) do
+  local at, score = now + row[3], redis.call('ZSCORE', zset(row[1]), row[2])
+  if not score or tonumber(score) > at then redis.call('ZADD', zset(row[1]), text(at), row[2]) end
 end
 
 local added = 0
@@ -107,20 +115,23 @@ end
 local wait = -1
 if #claims == 0 and next_at then wait = math.max(0, next_at - now) end
 
+-- "name until": who is awake, and the moment until which it takes what comes due.
 local asleep, awake = 0, 0
-if ask.wake and redis.call('SET', AWAKE, 'called', 'NX', 'PX', GRACE) then asleep = 1 end
-if ask.tick then
-  local owner = redis.call('GET', AWAKE)
-  if ask.enter or not owner or owner == 'called' or owner == ask.tick then
-    if #claims > 0 or ask.busy then
-      redis.call('SET', AWAKE, ask.tick, 'PX', GRACE)
+local owner, until_ms = string.match(redis.call('GET', AWAKE) or '', '^(%S+) (%d+)$')
+if ask.wake and (not owner or now + ask.wake[1] > tonumber(until_ms)) then
+  redis.call('SET', AWAKE, 'called ' .. text(now + ask.wake[2]), 'PX', GRACE)
+  asleep = 1
+elseif ask.tick then
+  local working = #claims > 0 or ask.busy
+  local stays = now + math.max(ask.stay, working and LOOK or 0)
+  local mine = not owner or owner == 'called' or owner == ask.tick
+  if working or (wait >= 0 and wait <= ask.stay) then
+    if mine or stays > tonumber(until_ms) then
+      redis.call('SET', AWAKE, ask.tick .. ' ' .. text(stays), 'PX', GRACE + (working and 0 or wait))
       awake = 1
-    elseif wait >= 0 and wait <= ask.stay then
-      redis.call('SET', AWAKE, ask.tick, 'PX', wait + GRACE)
-      awake = 1
-    elseif owner then
-      redis.call('DEL', AWAKE)
     end
+  elseif owner and mine then
+    redis.call('DEL', AWAKE)
   end
 end
 return { added, claims, tonumber(generation) or 0, wait, due_left, asleep, awake }

@@ -144,7 +144,7 @@ class Running:
             case Unstarted():
                 self._report.returned += 1
         if settled.wait_ms is not None and settled.wait_ms <= self._parts.horizon_ms:
-            self._moves().add.append(Due(claim.id, claim.type, claim.priority, settled.wait_ms))
+            self._moves().again.append(Due(claim.id, claim.type, claim.priority, settled.wait_ms))
 
 
 def by_id(claimed: Sequence[Claimed]) -> dict[str, Claimed]:

@@ -105,7 +105,7 @@ class Tick:
                 await self._wait_while_busy()
             elif self._suspects:
                 await self._run_suspects()
-            elif not await self._linger() and not (self._index.awake and await self._start_due(lanes)):
+            elif not await self._linger() and not await self._stays_after_all(lanes):
                 break
         await self._starts.finish()
         if self._stopping or self._running.stuck or self._has_due():
@@ -125,10 +125,7 @@ class Tick:
         """Claim what is due and start it; tell whether there was any."""
         enter = not self._index.entered and self._limits.linger > 0
         count = self._fan_out.wants_to_know()
-        stay = max(0.0, self._linger_ends() - self._parts.clock.monotonic())
-        busy = self._running.busy > 0 or self._starts.under_way
-        awake = Awake(self._name, round(stay * 1000), busy=busy)
-        step = await self._index.step(lanes, Ask(HOLD_MS, enter=enter, count=count, tick=awake))
+        step = await self._index.step(lanes, Ask(HOLD_MS, enter=enter, count=count, tick=self._awake()))
         if step is not None and count:
             await self._fan_out.call(step.due, self._left - self._running.longest)
         claimed = list(step.claimed) if step is not None else self._due_on_page(lanes)
@@ -140,6 +137,12 @@ class Tick:
         elif all(lane.room for lane in lanes):
             self._fan_out.idle()
         return bool(claimed)
+
+    def _awake(self) -> Awake:
+        """Say how long this tick takes what is created meanwhile: what creates a job relies on it."""
+        stay = 0.0 if self._index.superseded else self._linger_ends() - self._parts.clock.monotonic()
+        busy = self._running.busy > 0 or self._starts.under_way
+        return Awake(self._name, max(0, round(stay * 1000)), busy=busy)
 
     def _due_on_page(self, lanes: Sequence[Lane]) -> list[Claimed]:
         """Return what is due on a fresh page, as far as the lanes have room: the batch where there is no index."""
@@ -294,6 +297,13 @@ class Tick:
         self._report.lingered_ms += round((self._parts.clock.monotonic() - now) * 1000)
         return True
 
+    async def _stays_after_all(self, lanes: Sequence[Lane]) -> bool:
+        """Look once more where the last step said that this tick is awake: this one says that it is not.
+
+        What was created since is either found by it, or finds nobody awake.
+        """
+        return self._index.awake and (await self._start_due(lanes) or await self._linger())
+
     def _linger_ends(self) -> float:
         return min(self._began + self._limits.linger, self._deadline - MARGIN)
 
@@ -342,13 +352,13 @@ class Tick:
 
     async def _wind_up(self) -> None:
         """Let what runs finish, settle it, and hand back what was claimed and not started."""
+        self._index.close()  # a kick is for one that can still start something
         await self._starts.end()
         self._running.take_back()
         await self._wait_until_settled()
         self._hand_back_suspects()
-        if self._index.moves:
-            await self._index.step()
-        self._index.close()
+        if self._index.moves or self._index.awake:
+            await self._index.step(ask=Ask(tick=Awake(self._name, 0, busy=False)))
         await self._running.end()
 
     async def _prune(self) -> None:
