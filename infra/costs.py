@@ -20,7 +20,7 @@ TICK_GB = 1.0
 """Memory of tick (`tickMemory`)."""
 API_GB = 0.5
 """Memory of the HTTP functions (`apiMemory`)."""
-CREATE_MS = 3.5
+CREATE_MS = 4.4
 """`POST /jobs`, one client, through PostgREST: p50 of `make bench ONLY=create`."""
 DRAINED_A_SECOND = 21_600
 """No-op jobs through PostgREST by one drainer: `make bench ONLY=drain`. A handler's own time comes on top."""
