@@ -44,8 +44,9 @@ SIZES = (
     Size("4XL", 16, 594, 3000),
     Size("16XL", 64, 2375, 12_000),
 )
-"""supabase.com/docs/guides/platform/compute-and-disk, November 2026. A core of theirs is taken for one of ours; up
-to Medium they are shared, and every disk below 4XL may write 261 MB/s or more for half an hour a day."""
+"""Cores and connections: supabase.com/docs/guides/platform/compute-add-ons; disks, what they write for ever:
+supabase.com/docs/guides/troubleshooting/interpreting-supabase-grafana-io-charts-MUynDR; both as stored in November
+2026. A core of theirs is taken for one of ours; up to Medium they are shared."""
 
 
 def rate(size: Size, drainers: int) -> tuple[float, str]:

@@ -4,10 +4,10 @@ from typing import Protocol
 
 
 class Waker(Protocol):
-    """Calls a tick that drains and lingers as the schedule's does, but calls no others."""
+    """Calls a tick that drains and lingers as the schedule's does, and calls no others where it can be told so."""
 
     def wake(self) -> None:
-        """Ask for one, once, and return when the request is on its way.
+        """Ask for one, once, without waiting for it to end.
 
         Never raises what the network does: a tick that was not called comes with the schedule.
         """

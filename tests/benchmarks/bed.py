@@ -83,6 +83,11 @@ class Bed:
             self.sql.execute(f"vacuum analyze minutehand.{table}".encode())
         self.sql.execute("checkpoint")
 
+    def wait_until_asleep(self) -> None:
+        """Wait until no tick is awake (`step.lua`)."""
+        while any(self.redis.scan_iter("*:awake")):
+            time.sleep(0.05)
+
     def index(self) -> None:
         """Put what is due soon into the index, as creating it by the API does."""
         self.run("-m", "shared.cli.app", "sync", "--json")

@@ -64,11 +64,11 @@ from n where not pending
 """
 
 
-def fill(bed: Bed, count: int, *, keep: timedelta = timedelta(days=365), rate: int = RATE) -> None:
-    """Insert jobs, of which nine in ten are finished: the first `keep` ago, and `rate` a second after it."""
+def fill(bed: Bed, count: int, *, keep: timedelta = timedelta(days=365)) -> None:
+    """Insert jobs, of which nine in ten are finished: the first `keep` ago, and RATE a second after it."""
     types = ", ".join(f"'{type_}'" for type_ in TYPES)
     statement = FILL.format(
-        types=types, kinds=len(TYPES), pending=PENDING, keep=keep.total_seconds(), rate=rate
+        types=types, kinds=len(TYPES), pending=PENDING, keep=keep.total_seconds(), rate=RATE
     ).encode()
     bed.sql.execute("set session_replication_role = replica")
     for begin in range(1, count + 1, CHUNK):
@@ -126,7 +126,6 @@ def _costs(bed: Bed, record: Record) -> dict[str, float]:
     ids = [id_ for (id_,) in bed.sql.execute("select id from minutehand.finished limit %s", (CALLS,)).fetchall()]
     later = datetime.now(UTC) + timedelta(days=1)
     types = list(TYPES)
-    made: list[str] = []
 
     def create(_n: int) -> None:
         record.create([NewJob(SystemClock().job_id(), "noop", {})])
@@ -139,9 +138,8 @@ def _costs(bed: Bed, record: Record) -> dict[str, float]:
     def start(_n: int) -> None:
         jobs = [NewJob(SystemClock().job_id(), "noop", {}) for _ in range(100)]
         record.create(jobs, whole=False)
-        made[:] = [str(job.id) for job in jobs]
         token = str(uuid4())
-        starts = record.start(made, token, LEASES, alone=False, max_bytes=10**8).starts
+        starts = record.start([str(job.id) for job in jobs], token, LEASES, alone=False, max_bytes=10**8).starts
         record.settle([Settlement(one.id, token, Done(None)) for one in starts])
 
     calls: dict[str, Callable[[int], object]] = {

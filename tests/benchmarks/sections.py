@@ -190,7 +190,7 @@ def _posted(bed: Bed) -> dict[str, float]:
             httpx.post(
                 f"{url}/jobs", json={"type": "noop", "payload": {}}, headers={"Authorization": f"Bearer {KEY}"}
             ).raise_for_status()
-            time.sleep(1.5)
+            bed.wait_until_asleep()
     return bed.lateness()
 
 

@@ -90,7 +90,7 @@ def test_a_tick_that_waits_for_it_is_enough(deployment: Deployment, tick_server:
     assert tick_server.called()
     lingering = threading.Thread(target=deployment.tick, args=(40, 30))
     lingering.start()
-    while "called" in owner(deployment):
+    while "called" in owner(deployment):  # pytest's time limit ends a vain wait
         time.sleep(0.01)
     now = deployment.create("note")
     lingering.join()
