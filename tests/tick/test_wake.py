@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -16,6 +17,8 @@ from shared import composition
 from shared.adapters import invoke_lambda, wake
 from shared.adapters.wake import EVENT
 from shared.domain.errors import ConfigError
+from shared.ports.index import PLAIN, Step
+from shared.ports.record import Page
 from tests.tick.conftest import Deployment, forget
 
 
@@ -119,6 +122,67 @@ def test_a_tick_that_leaves_is_counted_on_no_more(
         assert tick_server.called()
 
 
+def test_a_tick_that_is_ended_says_so(deployment: Deployment) -> None:
+    """One that is told to stop while it waits is awake no more, although something comes due."""
+    deployment.create("note", scheduled_at=in_(40))
+    process = deployment.spawn("--linger", "50")
+    while not owner(deployment):  # pytest's time limit ends a vain wait
+        time.sleep(0.01)
+    process.terminate()
+    process.communicate()
+    assert owner(deployment) == ""
+
+
+def test_a_job_that_comes_while_a_tick_ends_is_run_by_it(
+    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told that the tick is awake; its last job ends before that answer is back, and it looks once more."""
+    index, record = composition.index(), composition.record()
+    assert index is not None
+    step, page = index.step, record.page
+    late: list[str] = []
+    paged = [False]
+
+    def seen(*args: Any, **more: Any) -> Page:
+        paged[0] = bool(deployment.entries())
+        return page(*args, **more)
+
+    def slow(*args: Any, **more: Any) -> Step:
+        answer = step(*args, **more)
+        ask = args[3] if len(args) > 3 else more.get("ask", PLAIN)
+        if paged[0] and ask.tick and ask.tick.busy and not answer.claimed and not late:
+            late.append(deployment.create("note"))
+            while deployment.job(first)["status"] != "completed":
+                time.sleep(0.01)
+            time.sleep(0.1)  # the answer to the settle reaches the tick
+        return answer
+
+    monkeypatch.setattr(index, "step", slow)
+    monkeypatch.setattr(record, "page", seen)
+    first = deployment.create("slow", {"seconds": 1})
+    assert tick_server.called()
+    assert deployment.tick(linger=0).completed == 2
+    assert late
+    assert tick_server.was_left_alone()
+
+
+def test_an_older_tick_is_not_counted_on_for_later(deployment: Deployment, tick_server: TickServer) -> None:
+    """One that runs a job when the next has begun will not wait: what is due later has a tick called for it."""
+    deployment.insert("slow", 1, '{"seconds": 4}')
+    older = threading.Thread(target=deployment.tick, args=(60, 50))
+    older.start()
+    deployment.wait_for_entry(1)
+    until = time.monotonic() + 3.5
+    deployment.tick(60, 50)
+    while not tick_server.bodies and time.monotonic() < until:
+        deployment.create("note", scheduled_at=in_(20))
+        time.sleep(0.2)
+    called = bool(tick_server.bodies)
+    deployment.sql.execute("delete from minutehand.jobs")
+    older.join()
+    assert called
+
+
 @pytest.mark.parametrize(("linger", "seconds"), [("70", 30), ("0", 0)])
 def test_it_calls_for_what_a_tick_would_wait_for(
     deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, linger: str, seconds: float
@@ -166,7 +230,7 @@ def test_a_woken_tick_calls_no_others(deployment: Deployment, monkeypatch: pytes
     monkeypatch.setenv("ASYNC_SLOTS", "1")
     forget()
     deployment.insert("slow", 60, '{"seconds": 0.3}')
-    assert composition.run(composition.tick(8, woken=True)).drainers == 0
+    assert composition.run(composition.tick(12, woken=True)).drainers == 0
 
 
 @pytest.mark.parametrize("session", ["", "a/session+token=="])
