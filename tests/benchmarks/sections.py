@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -122,22 +121,12 @@ def create(bed: Bed) -> Figures:
             yield f"create in batches of 1,000, {store}, 1 client", {**found, "jobs_per_s": found["rate"] * 1000}
 
 
-def _beside_the_limit(bed: Bed, store: str) -> dict[str, float]:
-    """Return the p50 of a create, and its limit: that of a hello, of a bare call of the record, and 1 ms.
-
-    In turn, the medians of five, so that a slow moment of the machine meets all alike.
-    """
-    job = {"type": "noop", "payload": {}}
-    found: dict[str, list[float]] = {"hello": [], "rpc": [], "p50": [], "p99": []}
+def _beside_the_limit(bed: Bed, store: str) -> dict[str, Any]:
+    """Return the p50 of a create, and its limit: that of a hello, of a bare call of the record, and 1 ms."""
     with bed.hello() as hello, bed.gateway(STORE=store) as url:
-        for _ in range(5):
-            found["hello"].append(_load(bed, hello, "GET", "/", clients=1, seconds=1)["p50"])
-            found["rpc"].append(json.loads(bed.run("-m", "tests.benchmarks.bare_rpc", STORE=store))["p50"])
-            created = _load(bed, url, "POST", "/jobs", clients=1, seconds=1, body=job)
-            found["p50"].append(created["p50"])
-            found["p99"].append(created["p99"])
-    medians_ = {name: statistics.median(each) for name, each in found.items()}
-    return {**medians_, "limit": medians_["hello"] + medians_["rpc"] + 1}
+        return medians(
+            REPEAT, lambda: json.loads(bed.run("-m", "tests.benchmarks.beside", hello, url, STORE=store))
+        )
 
 
 def _load(bed: Bed, url: str, method: str, path: str, *, clients: int, **more: Any) -> dict[str, Any]:
