@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from tests.benchmarks import large
+from tests.benchmarks import large, profiling
 from tests.benchmarks.bed import KEY, TYPES, Bed, finished, medians
 from tests.deploy import coldstart
 
@@ -234,6 +234,7 @@ SECTIONS = {
     "drain": drain,
     "drainers": drainers,
     "growth": growth,
+    "profile": profiling.profile,
     "create": create,
     "read": read,
     "lateness": lateness,

@@ -9,6 +9,16 @@ PAGE = 500
 """Jobs on a page: a record call of some 35 KB."""
 ROTATE_EVERY = 0.25
 """Seconds between further pages while a backlog stands."""
+ROTATE_COST = 20
+"""How many times as long as a page took the next one waits, from the beginning of the one to that of the other."""
+
+
+def pause(took: float) -> float:
+    """Return the seconds from the beginning of a further page that `took` so many to that of the next.
+
+    The rows of what was just drained make a page dear until they are vacuumed, just when there is much to drain.
+    """
+    return max(ROTATE_EVERY, ROTATE_COST * took)
 
 
 class Restorer:

@@ -19,7 +19,7 @@ from shared.usecases.tick.fan_out import FanOut
 from shared.usecases.tick.index_side import IndexSide
 from shared.usecases.tick.parts import MARGIN, Limits, Parts
 from shared.usecases.tick.report import Report
-from shared.usecases.tick.restore import ROTATE_EVERY
+from shared.usecases.tick.restore import pause
 from shared.usecases.tick.running import Running, by_id
 from shared.usecases.tick.settler import RETRY_WAITS
 from shared.usecases.tick.starts import Starts
@@ -60,7 +60,7 @@ class Tick:
         self._page = Page("", [], None, frozenset(), {}, {}, 0, 0)
         self._fresh = False  # whether the page is newer than the last claim
         self._page_at = -math.inf
-        self._rotated_at = 0.0
+        self._rotate_at = -math.inf
         self._stopping = False
         self._name = parts.chance.token()
         self._fan_out = FanOut(parts.drainers, limits.drainers, parts.clock, self._report)
@@ -189,10 +189,10 @@ class Tick:
 
     async def _rotate(self) -> None:
         """Look behind a standing backlog, now and then."""
-        now = self._parts.clock.monotonic()
-        if self._parts.restorer.has_more and now >= self._rotated_at + ROTATE_EVERY and self._index.up:
-            self._rotated_at = now
+        clock = self._parts.clock
+        if self._parts.restorer.has_more and (began := clock.monotonic()) >= self._rotate_at and self._index.up:
             self._note(await self._ask(self._parts.restorer.further, list(self._parts.handlers)))
+            self._rotate_at = began + pause(clock.monotonic() - began)
 
     def _note(self, page: Page) -> None:
         self._index.moves.add.extend(page.jobs)
