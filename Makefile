@@ -20,7 +20,7 @@ $(VENV)/.uv: requirements/uv.txt
 
 $(VENV)/.ready: $(VENV)/.uv requirements/dev.txt pyproject.toml
 	@echo "→ installing the Python packages"
-	@$(UV) pip sync -q --python $(BIN)/python --require-hashes requirements/dev.txt
+	@$(UV) pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.txt
 	@$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 

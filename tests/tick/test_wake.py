@@ -79,6 +79,8 @@ def test_the_first_job_calls_a_tick_as_the_schedule_does(deployment: Deployment,
     """Those after it count on that one; once a tick has drained all and left, the next one calls again."""
     deployment.create("note")
     assert tick_server.called()
+    (awake,) = deployment.redis.scan_iter("*:awake")
+    assert 0 < deployment.redis.pttl(awake) <= 10_000  # one that never comes is not counted on for longer
     deployment.create("note")
     assert tick_server.was_left_alone()
     assert deployment.tick().completed == 2
@@ -194,12 +196,16 @@ def test_it_calls_for_what_a_tick_would_wait_for(
     assert tick_server.called()
 
 
-@pytest.mark.parametrize(("linger", "seconds"), [("70", 90), ("20", 30), ("0", 30)])
+@pytest.mark.parametrize(
+    ("settings", "seconds"), [("70 110", 90), ("20 110", 30), ("0 110", 30), ("100 110", 80), ("70 35", 50)]
+)
 def test_it_calls_for_nothing_later(
-    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, linger: str, seconds: float
+    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, settings: str, seconds: float
 ) -> None:
-    """Later, or where ticks do not linger so long, the schedule's own tick does as well."""
+    """Later, or where ticks do not linger or live so long, the schedule's own tick does as well."""
+    linger, budget = settings.split()
     monkeypatch.setenv("LINGER_SECONDS", linger)
+    monkeypatch.setenv("TICK_BUDGET_SECONDS", budget)
     forget()
     deployment.create("note", scheduled_at=in_(seconds))
     assert tick_server.was_left_alone()
