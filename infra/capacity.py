@@ -6,11 +6,11 @@ bytes of WAL; whichever runs out first is the limit. No-op jobs, STORE=direct, f
 
 from dataclasses import dataclass
 
-DRAINER_US = 33.0
+DRAINER_US = 22.0
 """CPU of a drainer a job, its start included: `make bench ONLY=growth`, 200,000 jobs."""
-RECORD_US = 35.0
+RECORD_US = 27.0
 """CPU of PostgreSQL a job: start, settle, commits, WAL and vacuum; the same run."""
-INDEX_US = 7.0
+INDEX_US = 4.4
 """CPU of Redis a job, which has one thread for it; the same run."""
 WAL_BYTES = 840.0
 """WAL a job; the same run. Full pages after a checkpoint come on top."""

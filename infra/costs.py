@@ -20,9 +20,9 @@ TICK_GB = 1.0
 """Memory of tick (`tickMemory`)."""
 API_GB = 0.5
 """Memory of the HTTP functions (`apiMemory`)."""
-CREATE_MS = 4.4
+CREATE_MS = 4.1
 """`POST /jobs`, one client, through PostgREST: p50 of `make bench ONLY=create`."""
-DRAINED_A_SECOND = 21_600
+DRAINED_A_SECOND = 24_400
 """No-op jobs through PostgREST by one drainer: `make bench ONLY=drain`. A handler's own time comes on top."""
 BATCH = 500
 """Jobs in one claim, one start and one settle under a backlog (shared/usecases/tick)."""

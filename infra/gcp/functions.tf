@@ -6,8 +6,9 @@ locals {
     openapi     = { HANDLERS = join(",", var.handlers) }
   }
   creating = {
-    HANDLERS       = join(",", var.handlers)
-    LINGER_SECONDS = tostring(var.linger)
+    HANDLERS            = join(",", var.handlers)
+    LINGER_SECONDS      = tostring(var.linger)
+    TICK_BUDGET_SECONDS = tostring(var.tick_budget)
     # The schedule's job, by the name that scheduler.tf gives it.
     WAKE_URL = var.wake ? "scheduler:projects/${var.project}/locations/${var.region}/jobs/${var.name}-tick" : ""
   }

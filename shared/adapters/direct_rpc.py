@@ -8,13 +8,14 @@ and a wait for the answer has its limit here, where a session setting would be t
 
 import json
 import select
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PGconn
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PGconn, PollingStatus
 from psycopg.pq.abc import PGconn as Connection
 from psycopg.pq.abc import PGresult
 
@@ -34,6 +35,8 @@ where p.pronamespace = 'public'::regnamespace and starts_with(p.proname, 'minute
 """
 _REFUSALS = (b"authentication failed", b"does not exist", b"Wrong password", b"Tenant or user not found", b"pg_hba")
 """What servers and Supabase's pooler say of a wrong user, password or database; libpq gives no code for it."""
+
+_WAITS = {PollingStatus.READING: select.POLLIN, PollingStatus.WRITING: select.POLLOUT}
 
 Types = Mapping[str, Mapping[str, str]]
 """Each function's parameters and their types."""
@@ -104,7 +107,6 @@ def connect(url: str) -> DirectRpc:
     Raises `ConfigError` for what is neither.
     """
     defaults: dict[str, Any] = {
-        "connect_timeout": CONNECT_TIMEOUT,
         "application_name": "minutehand",
         "tcp_user_timeout": 15_000,
     }
@@ -116,7 +118,17 @@ def connect(url: str) -> DirectRpc:
 
 
 def _connected(conninfo: bytes) -> Connection:
-    connection = PGconn.connect(conninfo)
+    """Return a new connection, made step by step: libpq's own wait holds the interpreter, and all that runs."""
+    connection = PGconn.connect_start(conninfo)
+    until = time.monotonic() + CONNECT_TIMEOUT
+    state = PollingStatus.WRITING
+    while connection.status != ConnStatus.BAD and state in _WAITS:
+        wait = select.poll()  # of each step: the socket may be another one, for the next address
+        wait.register(connection.socket, _WAITS[state])
+        if not wait.poll(max(0.0, until - time.monotonic()) * 1000):
+            connection.finish()
+            raise RecordUnavailableError(f"PostgreSQL cannot be reached: no answer in {CONNECT_TIMEOUT} s.")
+        state = PollingStatus(connection.connect_poll())
     if connection.status == ConnStatus.OK:
         connection.nonblocking = 1
         return connection

@@ -19,16 +19,18 @@ import httpx
 ALGORITHM = "AWS4-HMAC-SHA256"
 
 
-def invoke(function: str, event: Mapping[str, bool], *, timeout: float) -> None:
+def invoke(function: str, event: Mapping[str, bool], *, timeout: float, client: httpx.Client | None = None) -> None:
     """Have Lambda run `function` with `event`, once, and return when it has taken the request.
 
-    With the credentials and the region of the environment, as Lambda sets them. Raises `httpx.HTTPError`.
+    With the credentials and the region of the environment, as Lambda sets them, and over `client`'s connection if
+    there is one. Raises `httpx.HTTPError`.
     """
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")
     url = f"{_endpoint(region)}/2015-03-31/functions/{quote(function, safe='')}/invocations"
     body = json.dumps(event).encode()
     headers = signed(url, {"X-Amz-Invocation-Type": "Event"}, body, region, datetime.now(UTC))
-    httpx.post(url, content=body, headers=headers, timeout=timeout).raise_for_status()
+    post = client.post if client else httpx.post
+    post(url, content=body, headers=headers, timeout=timeout).raise_for_status()
 
 
 def signed(url: str, headers: Mapping[str, str], body: bytes, region: str, at: datetime) -> dict[str, str]:

@@ -29,6 +29,10 @@ ANSWER_TIMEOUT = 2.0
 """Seconds for an answer."""
 LISTEN = 20
 """Seconds that a blocking pop waits: one command each, and less than what proxies cut idle connections after."""
+DEAF = 1.0
+"""Seconds after which a broken wait for kicks is begun again: a kick is kept for longer."""
+KICK_MS = 5000
+"""How long a kick is kept, as `step.lua` has it."""
 log = logging.getLogger("minutehand")
 
 
@@ -45,6 +49,14 @@ class Client(Protocol):
 
     def blpop(self, keys: list[str], timeout: float) -> Any:
         """Wait for an element of a list."""
+        ...
+
+    def lpush(self, name: str, *values: str) -> Any:
+        """Put an element into a list."""
+        ...
+
+    def pexpire(self, name: str, time: int) -> Any:
+        """Have a key forgotten in so many ms."""
         ...
 
     def close(self) -> None:
@@ -81,15 +93,19 @@ class Server:
         self._clustered = "cluster=true" in url.partition("?")[2]
         self._url = url.replace("cluster=true", "").rstrip("?&")
 
-    def client(self, *, answer_timeout: float = ANSWER_TIMEOUT) -> Client:
-        """Return a new client, which connects when it is first used; raises `ValueError` for a bad URL."""
+    def client(self, *, answer_timeout: float = ANSWER_TIMEOUT, tries: int = 2) -> Client:
+        """Return a new client, which connects when it is first used; raises `ValueError` for a bad URL.
+
+        It makes a command `tries` times while connections break.
+        """
         options: dict[str, Any] = {"socket_timeout": answer_timeout}
         if not self._url.startswith("unix:"):  # a socket file takes no options of TCP
             options |= {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_keepalive": True}
         if self._clustered:
+            options |= {} if tries > 1 else {"retry": Retry(NoBackoff(), 0)}
             return redis.RedisCluster.from_url(self._url, **options)
-        once = Retry(NoBackoff(), 1)
-        return redis.Redis.from_url(self._url, retry=once, retry_on_error=[RedisConnectionError], **options)
+        options |= {"retry": Retry(NoBackoff(), tries - 1), "retry_on_error": [RedisConnectionError]}
+        return redis.Redis.from_url(self._url, **options)
 
     def moved(self) -> None:
         """Make clients of a cluster from now on."""
@@ -129,7 +145,8 @@ class RedisIndex:
 
     def listen(self, installation: str, woken: Callable[[], None]) -> "Kicks":
         """See the port. Costs a connection, and one command in each LISTEN seconds."""
-        return Kicks(self._server.client(answer_timeout=LISTEN + ANSWER_TIMEOUT), _kick_key(installation), woken)
+        client = self._server.client(answer_timeout=LISTEN + ANSWER_TIMEOUT, tries=1)
+        return Kicks(client, _kick_key(installation), woken)
 
     def close(self) -> None:
         """Close the connections."""
@@ -174,28 +191,46 @@ class RedisIndex:
 
 
 class Kicks:
-    """Waits for kicks on a thread and a connection of its own, by a blocking pop: no polling."""
+    """Waits for kicks on a thread and a connection of its own, by a blocking pop: no polling.
+
+    Its client tries a command once: one that tried again would pop on after `close`, for as long as a pop waits,
+    and keep the kick from who listens then.
+    """
 
     def __init__(self, client: Client, key: str, woken: Callable[[], None]) -> None:
         self._client, self._key, self._woken = client, key, woken
-        self._closed = False
+        self._closed = threading.Event()
         threading.Thread(target=self._listen, name="minutehand-kicks", daemon=True).start()
 
     def close(self) -> None:
         """See `Listener`. The pop ends because its connection does."""
-        self._closed = True
+        self._closed.set()
         disconnect(self._client)
 
     def _listen(self) -> None:
-        try:
-            while not self._closed:
-                if self._client.blpop([self._key], timeout=LISTEN) is not None and not self._closed:
-                    self._woken()
-        except (RedisError, OSError, ValueError) as e:
-            if not self._closed:
-                log.warning("no longer woken by new jobs: %s", type(e).__name__)
-        finally:
-            self._client.close()
+        heard = True
+        while not self._closed.is_set():
+            try:
+                popped = self._client.blpop([self._key], timeout=LISTEN)
+                heard = True
+            except (RedisError, OSError, ValueError) as e:
+                if heard and not self._closed.is_set():
+                    log.warning("not woken by new jobs for a while: %s", type(e).__name__)
+                    self._woken()  # what was created meanwhile is seen now, or the index is known to be away
+                heard = False
+                self._closed.wait(DEAF)
+            else:
+                if popped is not None:
+                    self._pass_on()
+        self._client.close()
+
+    def _pass_on(self) -> None:
+        if not self._closed.is_set():
+            self._woken()
+            return
+        with contextlib.suppress(RedisError, OSError):  # closed while it connected: the kick is for another
+            self._client.lpush(self._key, "1")
+            self._client.pexpire(self._key, KICK_MS)
 
 
 def disconnect(client: Any) -> None:

@@ -25,6 +25,8 @@ HARMLESS: Mapping[str, Mapping[str, Any]] = {
     "minutehand_page_v1": {"types": [], "horizon_ms": 0, "max_rows": 0},
     "minutehand_start_v1": {"ids": [], "token": NOBODY, "lease_ms": {}},
     "minutehand_settle_v1": {"outcomes": []},
+    "minutehand_explain_v1": {"id": NOBODY},
+    "minutehand_prune_v1": {"keep_s": 10**10, "max_rows": 0},
 }
 """A call of each function that changes nothing: it shows that the function is there and may be called."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1", None)
@@ -72,6 +74,7 @@ def examine() -> Iterator[Finding]:
     )
     yield from _record()
     yield from _index()
+    yield from _others()
 
 
 def _looked_at(about: str, look: Callable[[], object]) -> Iterator[Finding]:
@@ -118,6 +121,8 @@ def _setup_fault(error: RecordSetupError) -> str:
     """Tell a key that may not call from functions that are not there."""
     key = composition.settings().supabase_key
     said = str(error)
+    if composition.settings().store == "direct":
+        return said  # it names DATABASE_URL or the migrations by itself
     if "42501" in said:
         kind = "a publishable key" if key.startswith("sb_publishable_") else "an anon or user key"
         return f"SUPABASE_KEY is {kind}, which may do nothing here: use the secret key (sb_secret_…)"
@@ -168,6 +173,20 @@ def _index() -> Iterator[Finding]:
         )
         yield Finding("index", ok=False, said=said)
     yield from _clock("index", now[0] + now[1] / 1e6)
+
+
+def _others() -> Iterator[Finding]:
+    """Look at what calls ticks beside the schedule, where it is set."""
+    settings = composition.settings()
+    if settings.wake_url:
+        yield from _looked_at("waking", lambda: composition.waker() and _set("WAKE_URL", settings.wake_url))
+    if settings.max_drainers and not settings.drainers_url:
+        said = "MAX_DRAINERS is set and DRAINERS_URL is not: a tick calls no others"
+        yield Finding("drainers", ok=False, said=said)
+    elif settings.drainers_url:
+        yield from _looked_at(
+            "drainers", lambda: composition.drainers() and _set("DRAINERS_URL", settings.drainers_url)
+        )
 
 
 def _in_clear(url: str, *safe: str) -> bool:

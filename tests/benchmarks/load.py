@@ -43,7 +43,11 @@ def load(asked: dict[str, Any]) -> dict[str, float]:
             if answer.status >= 300:
                 failed.append(answer.status)
 
-        once()
+        try:
+            once()
+        except OSError:
+            begin.abort()
+            raise
         begin.wait()
         while (began := time.perf_counter()) < until[0]:
             once()

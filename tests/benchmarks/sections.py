@@ -133,6 +133,8 @@ def _load(bed: Bed, url: str, method: str, path: str, *, clients: int, **more: A
     asked = {"url": url, "method": method, "path": path, "clients": clients, **more}
     asked.setdefault("seconds", max(1.0, 5 * min(1, bed.scale)))
     found: dict[str, Any] = json.loads(bed.run("-m", "tests.benchmarks.load", json.dumps(asked)))
+    if found["failed"]:
+        raise RuntimeError(f"{found['failed']} requests to {path or 'the paths'} failed")
     return found
 
 

@@ -185,6 +185,43 @@ def test_an_older_tick_is_not_counted_on_for_later(deployment: Deployment, tick_
     assert called
 
 
+def test_a_new_job_wakes_the_newer_of_two_ticks(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older one that has no room hears of it no more: the newer has room, and waits for nothing else."""
+    monkeypatch.setenv("ASYNC_SLOTS", "1")
+    forget()
+    (slow,) = deployment.insert("slow", 1, '{"seconds": 8}')
+    older = threading.Thread(target=deployment.tick, args=(60, 50))
+    older.start()
+    deployment.wait_for_entry(1)
+    deployment.create("note", scheduled_at=in_(10))
+    newer = threading.Thread(target=deployment.tick, args=(60, 50))
+    newer.start()
+    time.sleep(2.5)  # the older one looks each second, and finds that it is
+    now = deployment.create("note")
+    while deployment.job(now)["status"] != "completed":
+        time.sleep(0.05)
+    meanwhile = deployment.job(slow)["status"]
+    older.join()
+    newer.join()
+    assert meanwhile == "in_progress"
+
+
+def test_what_a_drainer_leaves_wakes_who_waits(deployment: Deployment) -> None:
+    """A retry that it puts into the index as it goes is run when due, by a tick that waits for what is later."""
+    later = deployment.create("note", scheduled_at=in_(9))
+    lingering = threading.Thread(target=deployment.tick, args=(40, 30))
+    lingering.start()
+    while not owner(deployment):
+        time.sleep(0.01)
+    (boom,) = deployment.insert("boom", max_retries=1)
+    composition.run(composition.tick(drainer=True))
+    while deployment.job(boom)["status"] != "failed":
+        time.sleep(0.05)
+    meanwhile = deployment.job(later)["status"]
+    lingering.join()
+    assert meanwhile == "pending"
+
+
 @pytest.mark.parametrize(("linger", "seconds"), [("70", 30), ("0", 0)])
 def test_it_calls_for_what_a_tick_would_wait_for(
     deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, linger: str, seconds: float

@@ -25,6 +25,7 @@ class FanOut:
         self._settled_before = 0
         self._ask_at = 0.0
         self._called = drainers is None or most <= 0
+        self._calling: asyncio.Task[None] | None = None
 
     @property
     def _settled(self) -> int:
@@ -41,9 +42,8 @@ class FanOut:
             self._since, self._settled_before, self._ask_at = now, self._settled, now + AFTER
         return not self._called and now >= self._ask_at
 
-    async def call(self, due: int, left: float) -> None:
-        """Call as many as `due` jobs need in the `left` seconds; each call is tried once."""
-        assert self._drainers is not None
+    def call(self, due: int, left: float) -> None:
+        """Begin to call as many as `due` jobs need in the `left` seconds; each call is tried once."""
         assert self._since is not None
         now = self._clock.monotonic()
         seconds = now - self._since
@@ -52,11 +52,19 @@ class FanOut:
         if count:
             self._called = True
             log.info("%d jobs are due: calling %d further drainers", due, count)
+            self._calling = asyncio.create_task(self._call(count))
+
+    async def _call(self, count: int) -> None:
+        assert self._drainers is not None
+        try:
             self._report.drainers = await asyncio.to_thread(self._drainers.call, count)
+        except Exception:  # what was drained is not to be lost to the report by it
+            log.exception("no drainers were called")
 
     async def end(self) -> None:
-        """Wait for those that end with this process."""
-        if self._report.drainers and self._drainers is not None:
+        """Wait for the calls, and for those that end with this process."""
+        if self._calling is not None and self._drainers is not None:
+            await self._calling
             await asyncio.to_thread(self._drainers.close)
 
 
@@ -64,9 +72,10 @@ def further(due: int, drained: int, seconds: float, left: float, most: int) -> i
     """Return how many further drainers a backlog needs, at most `most`.
 
     `due`: jobs that are due and not claimed; `drained`: jobs settled in the `seconds` so far; `left`: seconds in
-    which jobs may still be started. None are needed for what this drainer will do by itself.
+    which jobs may still be started. None are needed for what this drainer will do by itself, and no more than jobs.
     """
-    if due <= 0 or most <= 0:
+    most = min(most, due)
+    if most <= 0:
         return 0
     alone = drained / seconds * max(left, 0.0)
     if alone * (most + 1) <= due:

@@ -70,13 +70,15 @@ class IndexSide:
         if self._generation is None:
             self._generation = step.generation
         self.superseded = step.generation > self._generation
+        if self.superseded:
+            self.close()  # a kick wakes one that listens: the newer, which waits for nothing else
         self.awake = step.awake
         now = self._clock.monotonic()
         self.next_due_at = math.inf if step.next_ms is None else now + step.next_ms / 1000
 
     def listen(self, wakeup: Wakeup) -> None:
-        """Begin to listen for kicks, once."""
-        if self._listener is not None or not self.up:
+        """Begin to listen for kicks, once, unless a newer tick does."""
+        if self._listener is not None or self.superseded or not self.up:
             return
         assert self._index is not None
         loop = asyncio.get_running_loop()
@@ -91,3 +93,4 @@ class IndexSide:
         """Stop listening."""
         if self._listener is not None:
             self._listener.close()
+            self._listener = None

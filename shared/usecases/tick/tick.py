@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain, repeat
 from typing import TypeVar
 
-from shared.domain.errors import RecordUnavailableError
+from shared.domain.errors import RecordSetupError, RecordUnavailableError
 from shared.ports.index import Ask, Awake, Claimed, Lane
 from shared.ports.record import Page, Started, Verdict
 from shared.usecases.tick.fan_out import FanOut
@@ -44,6 +44,8 @@ SUSPECT_WAIT_MS = 2000
 """How long those beyond are left alone while others run."""
 POLL = 1.0
 """Seconds between looks for new work while handlers run and nothing is due."""
+PRUNE = 5.0
+"""Seconds that a tick deletes old jobs: on Google the next one waits for it to end."""
 
 
 class Tick:
@@ -125,9 +127,10 @@ class Tick:
         """Claim what is due and start it; tell whether there was any."""
         enter = not self._index.entered and self._limits.linger > 0
         count = self._fan_out.wants_to_know()
-        step = await self._index.step(lanes, Ask(HOLD_MS, enter=enter, count=count, tick=self._awake()))
+        kick = self._leaves_to_others()
+        step = await self._index.step(lanes, Ask(HOLD_MS, enter=enter, kick=kick, count=count, tick=self._awake()))
         if step is not None and count:
-            await self._fan_out.call(step.due, self._left - self._running.longest)
+            self._fan_out.call(step.due, self._left - self._running.longest)
         claimed = list(step.claimed) if step is not None else self._due_on_page(lanes)
         if claimed:
             self._fresh = False
@@ -143,6 +146,11 @@ class Tick:
         stay = 0.0 if self._index.superseded else self._linger_ends() - self._parts.clock.monotonic()
         busy = self._running.busy > 0 or self._starts.under_way
         return Awake(self._name, max(0, round(stay * 1000)), busy=busy)
+
+    def _leaves_to_others(self) -> bool:
+        """Tell whether the next step puts something into the index for others: this tick will not wait for it."""
+        waits = self._limits.linger > 0 and not self._index.superseded
+        return bool(self._index.moves.again or self._index.moves.back) and not waits
 
     def _due_on_page(self, lanes: Sequence[Lane]) -> list[Claimed]:
         """Return what is due on a fresh page, as far as the lanes have room: the batch where there is no index."""
@@ -358,16 +366,21 @@ class Tick:
         await self._wait_until_settled()
         self._hand_back_suspects()
         if self._index.moves or self._index.awake:
-            await self._index.step(ask=Ask(tick=Awake(self._name, 0, busy=False)))
+            left = bool(self._index.moves.again or self._index.moves.back)
+            await self._index.step(ask=Ask(kick=left, tick=Awake(self._name, 0, busy=False)))
         await self._running.end()
 
     async def _prune(self) -> None:
-        """Delete what was kept for long enough, a few batches of it, when there is time."""
+        """Delete what was kept for long enough, for some seconds and when there is time; the next tick goes on."""
         retention, clock = self._parts.retention, self._parts.clock
-        while retention and retention.due(clock.monotonic()) and self._left > 0 and not self._stopping:
+        until = clock.monotonic() + min(PRUNE, self._left)
+        while retention and retention.due(clock.monotonic()) and clock.monotonic() < until and not self._stopping:
             try:
                 self._report.pruned += await asyncio.to_thread(retention.step, clock.monotonic())
-            except RecordUnavailableError as e:
+            except (
+                RecordUnavailableError,
+                RecordSetupError,
+            ) as e:  # its function may be missing: all else was done
                 log.warning("not pruned: %s", e)
                 return
 
