@@ -377,10 +377,7 @@ class Tick:
         while retention and retention.due(clock.monotonic()) and clock.monotonic() < until and not self._stopping:
             try:
                 self._report.pruned += await asyncio.to_thread(retention.step, clock.monotonic())
-            except (
-                RecordUnavailableError,
-                RecordSetupError,
-            ) as e:  # its function may be missing: all else was done
+            except (RecordUnavailableError, RecordSetupError) as e:  # the work itself is done, and is to be told
                 log.warning("not pruned: %s", e)
                 return
 
