@@ -78,7 +78,7 @@ class Load(threading.Thread):
                 left -= 1
             self._insert([self._job() for _ in range(share - by_api)])
             if self._api:
-                self._use_api(self._api, by_api, share // 10)
+                self._use_api(self._api, by_api, int(share / 10 + self._rng.random()))
             time.sleep(max(0, began + (turn + 1) * self._seconds / rounds - time.monotonic()))
         self._insert([self._job(kind) for kind in special])
 
