@@ -55,9 +55,7 @@ class LambdaDrainers:
                 for _ in range(count):
                     invoke_lambda.invoke(self._function, EVENT, timeout=TIMEOUT, client=client)
                     taken += 1
-        except (
-            httpx.HTTPError
-        ) as e:  # what this one met, the others would: the tick waits for these calls at its end
+        except httpx.HTTPError as e:  # the others would meet the same, and the tick waits for all at its end
             log.warning("a drainer could not be called: %s", type(e).__name__)
         return taken
 

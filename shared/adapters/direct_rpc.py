@@ -37,6 +37,7 @@ _REFUSALS = (b"authentication failed", b"does not exist", b"Wrong password", b"T
 """What servers and Supabase's pooler say of a wrong user, password or database; libpq gives no code for it."""
 
 _WAITS = {PollingStatus.READING: select.POLLIN, PollingStatus.WRITING: select.POLLOUT}
+"""What the socket is waited for at each step of connecting; at any other there is nothing to wait for."""
 
 Types = Mapping[str, Mapping[str, str]]
 """Each function's parameters and their types."""
@@ -104,12 +105,9 @@ class DirectRpc:
 def connect(url: str) -> DirectRpc:
     """Return an rpc on the database at `url`, a libpq URL or DSN; nothing is connected yet.
 
-    Raises `ConfigError` for what is neither.
+    CONNECT_TIMEOUT holds whatever its connect_timeout says. Raises `ConfigError` for what is neither.
     """
-    defaults: dict[str, Any] = {
-        "application_name": "minutehand",
-        "tcp_user_timeout": 15_000,
-    }
+    defaults: dict[str, Any] = {"application_name": "minutehand", "tcp_user_timeout": 15_000}
     try:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError as e:
@@ -134,7 +132,7 @@ def _connected(conninfo: bytes) -> Connection:
         return connection
     said = connection.error_message.strip()
     connection.finish()
-    line = said.decode(errors="replace").splitlines()[-1] if said else "no answer"
+    line = " ".join(said.decode(errors="replace").split()) or "no answer"
     if any(refusal in said for refusal in _REFUSALS):
         raise RecordSetupError(f"PostgreSQL refused the connection ({line}): check DATABASE_URL.")
     raise RecordUnavailableError(f"PostgreSQL cannot be reached: {line}")

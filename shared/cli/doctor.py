@@ -74,7 +74,7 @@ def examine() -> Iterator[Finding]:
     )
     yield from _record()
     yield from _index()
-    yield from _others()
+    yield from _calls()
 
 
 def _looked_at(about: str, look: Callable[[], object]) -> Iterator[Finding]:
@@ -175,8 +175,8 @@ def _index() -> Iterator[Finding]:
     yield from _clock("index", now[0] + now[1] / 1e6)
 
 
-def _others() -> Iterator[Finding]:
-    """Look at what calls ticks beside the schedule, where it is set."""
+def _calls() -> Iterator[Finding]:
+    """Look at how ticks are called beside the schedule, where that is set."""
     settings = composition.settings()
     if settings.wake_url:
         yield from _looked_at("waking", lambda: composition.waker() and _set("WAKE_URL", settings.wake_url))

@@ -47,6 +47,11 @@ class Moves:
         """Tell whether there is anything to do."""
         return bool(self.remove or self.wait or self.back or self.add or self.again)
 
+    @property
+    def bring_back(self) -> bool:
+        """Tell whether jobs that were claimed are to be looked at again."""
+        return bool(self.back or self.again)
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:

@@ -7,30 +7,30 @@ sooner than when it is called now and then. Prints {hello, rpc, p50, p99, limit}
 first, of the second, and 1 ms.
 """
 
-import http.client
 import json
 import sys
 import time
 import uuid
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from http import HTTPStatus
 
 from shared import composition
 from shared.domain.job import NewJob
-from tests.benchmarks.bed import KEY, percentile
+from tests.benchmarks.bed import percentile
+from tests.benchmarks.load import sender
 
 WARM, ROUNDS = 100, 1000
 
 
 def main() -> None:
     """Measure, and print the figures."""
-    hello, gateway = sys.argv[1:]
+    hello, create = sender(sys.argv[1], "GET"), sender(sys.argv[2], "POST", {"type": "noop", "payload": {}})
     record = composition.record()
     took = in_turn(
         {
-            "hello": _sends(hello, "GET", "/"),
+            "hello": lambda: _answered(hello("/")),
             "rpc": lambda: record.create([NewJob(uuid.uuid4(), "noop", {})]),
-            "create": _sends(gateway, "POST", "/jobs", json.dumps({"type": "noop", "payload": {}})),
+            "create": lambda: _answered(create("/jobs")),
         }
     )
     p50 = {name: percentile(each, 0.5) * 1000 for name, each in took.items()}
@@ -55,21 +55,9 @@ def in_turn(acts: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
     return {name: each[WARM:] for name, each in took.items()}
 
 
-def _sends(url: str, method: str, path: str, body: str | None = None) -> Callable[[], None]:
-    """Return what sends one request over a connection that it keeps."""
-    at = urlsplit(url)
-    assert at.hostname is not None
-    connection = http.client.HTTPConnection(at.hostname, at.port, timeout=60)
-
-    def send() -> None:
-        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status >= http.HTTPStatus.MULTIPLE_CHOICES:
-            raise RuntimeError(f"{method} {path}: {answer.status}")
-
-    return send
+def _answered(status: int) -> None:
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        raise RuntimeError(f"a request was answered with {status}")
 
 
 if __name__ == "__main__":

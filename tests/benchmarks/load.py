@@ -9,6 +9,7 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,12 +17,25 @@ from urllib.parse import urlsplit
 from tests.benchmarks.bed import KEY, percentile
 
 
+def sender(url: str, method: str, body: object = None) -> Callable[[str], int]:
+    """Return what sends a request to a path over a connection of its own, and returns the answer's status."""
+    at = urlsplit(url)
+    assert at.hostname is not None
+    connection = http.client.HTTPConnection(at.hostname, at.port, timeout=60)
+    text = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+
+    def send(path: str) -> int:
+        connection.request(method, path, text, headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+    return send
+
+
 def load(asked: dict[str, Any]) -> dict[str, float]:
     """Send what is asked for and return the figures."""
-    at = urlsplit(asked["url"])
-    assert at.hostname is not None
-    body = json.dumps(asked["body"]).encode() if asked.get("body") is not None else None
-    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     took: list[float] = []
     failed: list[int] = []
     until = [0.0]
@@ -32,21 +46,18 @@ def load(asked: dict[str, Any]) -> dict[str, float]:
     begin = threading.Barrier(asked["clients"] + 1, set_end)
 
     def client(number: int) -> None:
-        connection = http.client.HTTPConnection(str(at.hostname), at.port, timeout=60)
+        send = sender(asked["url"], asked["method"], asked.get("body"))
         paths = asked.get("paths") or [asked["path"]]
         turn = cycle(paths[number % len(paths) :] + paths[: number % len(paths)])
 
         def once() -> None:
-            connection.request(asked["method"], next(turn), body, headers)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status >= 300:
-                failed.append(answer.status)
+            if (status := send(next(turn))) >= 300:
+                failed.append(status)
 
         try:
             once()
-        except OSError:
-            begin.abort()
+        except Exception:
+            begin.abort()  # the others and who counts would wait for ever
             raise
         begin.wait()
         while (began := time.perf_counter()) < until[0]:

@@ -242,6 +242,7 @@ def test_a_new_job_wakes_the_schedule(plan: dict[str, list[Resource]], tmp_path:
         creating = local(made, "settings")["create_job"]
         assert creating["WAKE_URL"] == (url if wakes else "")
         assert creating["LINGER_SECONDS"] == "70"
+        assert creating["TICK_BUDGET_SECONDS"] == "285"
 
 
 def test_storage_below_the_prefixes_only(plan: dict[str, list[Resource]]) -> None:

@@ -172,6 +172,8 @@ def test_nobody_wakes_tick_where_that_is_off(template: Template, otherwise: Serv
         variables = [functions(each)[name]["Environment"]["Variables"] for each in (template, otherwise.template())]
         assert [each["WAKE_URL"] for each in variables] == ["lambda:minutehand-dev-tick", ""]
         assert {each["LINGER_SECONDS"] for each in variables} == {"70"}
+        tick = functions(template)["tick"]["Environment"]["Variables"]
+        assert {each["TICK_BUDGET_SECONDS"] for each in variables} == {tick["TICK_BUDGET_SECONDS"]}
         roles = [functions(each)[name]["Role"]["Fn::GetAtt"][0] for each in (template, otherwise.template())]
         assert roles == ["CreateRole", "ApiRole"]
 

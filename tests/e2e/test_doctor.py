@@ -86,6 +86,15 @@ def test_a_publishable_key_is_known_for_what_it_is(clean: Stack, healthy: Mappin
     assert "SUPABASE_KEY is a publishable key" in answer.stdout
 
 
+def test_a_wrong_password_of_postgresql_is_told(clean: Stack, healthy: Mapping[str, str]) -> None:
+    """Over the direct transport it is DATABASE_URL that is to be looked at, not SUPABASE_KEY."""
+    url = clean.postgres.url("postgres", "not-the-password")
+    answer = doctor({**healthy, "STORE": "direct", "DATABASE_URL": url})
+    assert answer.returncode == 1
+    assert "check DATABASE_URL" in answer.stdout
+    assert "SUPABASE_KEY" not in answer.stdout
+
+
 def test_a_wrong_password_of_redis_is_told(clean: Stack, healthy: Mapping[str, str]) -> None:
     """A refused password is told apart from a server that is away, and is not printed."""
     answer = doctor({**healthy, "REDIS_URL": f"redis://:hunter2@127.0.0.1:{clean.valkey.port}"})

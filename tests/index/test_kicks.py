@@ -1,13 +1,15 @@
 """Waiting for kicks."""
 
 import threading
-import time
 
+import pytest
 import redis
 
+from shared.adapters import redis_index
 from shared.adapters.redis_index import RedisIndex
 from shared.ports.index import Ask, Moves
 from tests.index.test_contract import HERE
+from tests.waiting import blocked, wait_until
 
 
 class Heard:
@@ -30,18 +32,35 @@ def kick(index: RedisIndex) -> None:
     index.step(HERE, Moves(), ask=Ask(kick=True))
 
 
-def test_a_kick_is_for_who_still_listens(index: RedisIndex) -> None:
-    """One that was closed while it waited takes no kick from one that began later, on no kind of server."""
-    closed, open_ = Heard(), Heard()
+def test_a_kick_is_for_who_still_listens(index: RedisIndex, url: str) -> None:
+    """One that was closed while it waited waits no more, on any kind of server, and takes no kick from another."""
+    closed, listening = Heard(), Heard()
     first = index.listen(HERE, closed)
+    with redis.Redis.from_url(url.removesuffix("?cluster=true")) as seen:
+        wait_until(lambda: blocked(seen))
+        first.close()
+        wait_until(lambda: not blocked(seen))
+    second = index.listen(HERE, listening)
     kick(index)
-    assert closed.within(20)
-    time.sleep(0.1)  # it waits again
-    first.close()
-    time.sleep(0.3)  # did it try again, it would stand before the other
-    second = index.listen(HERE, open_)
-    kick(index)
-    assert open_.within(20)
+    assert listening.within(20)
+    assert not closed.within(0)
+    second.close()
+
+
+def test_who_is_closed_before_it_waits_puts_a_kick_back(
+    one_index: RedisIndex, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there was no connection to shut yet, it takes the next kick, and leaves it to another."""
+    closed, listening = Heard(), Heard()
+    first = one_index.listen(HERE, closed)
+    wait_until(lambda: blocked(redis_client))
+    with monkeypatch.context() as patched:
+        patched.setattr(redis_index, "disconnect", lambda _client: None)
+        first.close()
+    second = one_index.listen(HERE, listening)
+    wait_until(lambda: len(blocked(redis_client)) == 2)
+    kick(one_index)
+    assert listening.within(20)
     assert not closed.within(0)
     second.close()
 
@@ -50,9 +69,7 @@ def test_a_broken_wait_wakes_and_is_begun_again(one_index: RedisIndex, redis_cli
     """What was created while nobody listened is looked for at once, and later kicks are heard."""
     heard = Heard()
     listener = one_index.listen(HERE, heard)
-    kick(one_index)
-    assert heard.within(20)
-    time.sleep(0.1)  # it waits again
+    wait_until(lambda: blocked(redis_client))
     redis_client.client_kill_filter(_type="normal", skipme=True)
     assert heard.within(20)
     kick(one_index)

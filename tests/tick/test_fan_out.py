@@ -173,6 +173,28 @@ def test_a_lambda_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch)
     server.stop()
 
 
+def test_one_refusal_ends_the_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others would be refused too, and the tick waits for all of them at its end."""
+    asked: list[str] = []
+
+    class Lambda(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.send_response(202 if len(asked) < 3 else 429)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Lambda) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        assert LambdaDrainers("tick").call(10) == 2
+        server.shutdown()
+    assert len(asked) == 3
+
+
 def test_an_unknown_way_is_a_configuration_error() -> None:
     """DRAINERS_URL with another scheme is refused by name."""
     with pytest.raises(ConfigError, match="DRAINERS_URL"):

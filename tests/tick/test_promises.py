@@ -4,7 +4,7 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from shared import composition
 from shared.domain.errors import RecordUnavailableError
 from tests.tick.conftest import Deployment
+from tests.waiting import blocked, wait_until
 
 
 def test_a_flushed_index_loses_nothing(deployment: Deployment) -> None:
@@ -273,7 +274,7 @@ def test_a_lingering_tick_is_woken_by_a_new_job(deployment: Deployment) -> None:
     deployment.create("note", scheduled_at=soon(8))
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(deployment.tick, linger=20)
-        wait_until(lambda: blocked(deployment))
+        wait_until(lambda: blocked(deployment.redis))
         job = deployment.create("note")
         deployment.wait_for_entry()
         assert deployment.order() == [job]
@@ -293,22 +294,11 @@ def test_a_lingering_tick_leaves_to_the_next(deployment: Deployment) -> None:
     job = deployment.create("note", scheduled_at=soon(4))
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(deployment.tick, linger=20)
-        wait_until(lambda: blocked(deployment))
+        wait_until(lambda: blocked(deployment.redis))
         second = deployment.tick(linger=20)
         assert first.result().completed == 0
     assert second.completed == 1
     assert deployment.entries() == {job: 1}
-
-
-def blocked(deployment: Deployment) -> int:
-    """Return how many clients of the index wait for a kick."""
-    return int(deployment.redis.info("clients")["blocked_clients"])
-
-
-def wait_until(true: Callable[[], object]) -> None:
-    """Wait for an event; pytest's time limit ends a vain wait."""
-    while not true():
-        pass
 
 
 @pytest.mark.parametrize(("type_", "payload"), [("boom", "{}"), ("later", "{}")])

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,6 +20,7 @@ from shared.domain.errors import ConfigError
 from shared.ports.index import PLAIN, Step
 from shared.ports.record import Page
 from tests.tick.conftest import Deployment, forget
+from tests.waiting import blocked, wait_until
 
 
 class TickServer:
@@ -193,13 +194,14 @@ def test_a_new_job_wakes_the_newer_of_two_ticks(deployment: Deployment, monkeypa
     older = threading.Thread(target=deployment.tick, args=(60, 50))
     older.start()
     deployment.wait_for_entry(1)
+    wait_until(lambda: blocked(deployment.redis))
+    before = blocked(deployment.redis)
     deployment.create("note", scheduled_at=in_(10))
     newer = threading.Thread(target=deployment.tick, args=(60, 50))
     newer.start()
-    time.sleep(2.5)  # the older one looks each second, and finds that it is
+    wait_until(lambda: (now := blocked(deployment.redis)) and not now & before)
     now = deployment.create("note")
-    while deployment.job(now)["status"] != "completed":
-        time.sleep(0.05)
+    wait_until(lambda: deployment.job(now)["status"] == "completed")
     meanwhile = deployment.job(slow)["status"]
     older.join()
     newer.join()
@@ -211,12 +213,10 @@ def test_what_a_drainer_leaves_wakes_who_waits(deployment: Deployment) -> None:
     later = deployment.create("note", scheduled_at=in_(9))
     lingering = threading.Thread(target=deployment.tick, args=(40, 30))
     lingering.start()
-    while not owner(deployment):
-        time.sleep(0.01)
+    wait_until(lambda: blocked(deployment.redis))
     (boom,) = deployment.insert("boom", max_retries=1)
     composition.run(composition.tick(drainer=True))
-    while deployment.job(boom)["status"] != "failed":
-        time.sleep(0.05)
+    wait_until(lambda: deployment.job(boom)["status"] == "failed")
     meanwhile = deployment.job(later)["status"]
     lingering.join()
     assert meanwhile == "pending"
@@ -234,15 +234,26 @@ def test_it_calls_for_what_a_tick_would_wait_for(
 
 
 @pytest.mark.parametrize(
-    ("settings", "seconds"), [("70 110", 90), ("20 110", 30), ("0 110", 30), ("100 110", 80), ("70 35", 50)]
+    ("settings", "seconds"),
+    [
+        ({}, 90),
+        ({"LINGER_SECONDS": "20"}, 30),
+        ({"LINGER_SECONDS": "0"}, 30),
+        ({"LINGER_SECONDS": "100"}, 80),
+        ({"TICK_BUDGET_SECONDS": "35"}, 50),
+    ],
+    ids=str,
 )
 def test_it_calls_for_nothing_later(
-    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, settings: str, seconds: float
+    deployment: Deployment,
+    tick_server: TickServer,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Mapping[str, str],
+    seconds: float,
 ) -> None:
     """Later, or where ticks do not linger or live so long, the schedule's own tick does as well."""
-    linger, budget = settings.split()
-    monkeypatch.setenv("LINGER_SECONDS", linger)
-    monkeypatch.setenv("TICK_BUDGET_SECONDS", budget)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
     forget()
     deployment.create("note", scheduled_at=in_(seconds))
     assert tick_server.was_left_alone()

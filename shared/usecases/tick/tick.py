@@ -127,7 +127,8 @@ class Tick:
         """Claim what is due and start it; tell whether there was any."""
         enter = not self._index.entered and self._limits.linger > 0
         count = self._fan_out.wants_to_know()
-        kick = self._leaves_to_others()
+        waits = self._limits.linger > 0 and not self._index.superseded
+        kick = self._index.moves.bring_back and not waits  # for one that does
         step = await self._index.step(lanes, Ask(HOLD_MS, enter=enter, kick=kick, count=count, tick=self._awake()))
         if step is not None and count:
             self._fan_out.call(step.due, self._left - self._running.longest)
@@ -146,11 +147,6 @@ class Tick:
         stay = 0.0 if self._index.superseded else self._linger_ends() - self._parts.clock.monotonic()
         busy = self._running.busy > 0 or self._starts.under_way
         return Awake(self._name, max(0, round(stay * 1000)), busy=busy)
-
-    def _leaves_to_others(self) -> bool:
-        """Tell whether the next step puts something into the index for others: this tick will not wait for it."""
-        waits = self._limits.linger > 0 and not self._index.superseded
-        return bool(self._index.moves.again or self._index.moves.back) and not waits
 
     def _due_on_page(self, lanes: Sequence[Lane]) -> list[Claimed]:
         """Return what is due on a fresh page, as far as the lanes have room: the batch where there is no index."""
@@ -366,8 +362,8 @@ class Tick:
         await self._wait_until_settled()
         self._hand_back_suspects()
         if self._index.moves or self._index.awake:
-            left = bool(self._index.moves.again or self._index.moves.back)
-            await self._index.step(ask=Ask(kick=left, tick=Awake(self._name, 0, busy=False)))
+            kick = self._index.moves.bring_back
+            await self._index.step(ask=Ask(kick=kick, tick=Awake(self._name, 0, busy=False)))
         await self._running.end()
 
     async def _prune(self) -> None:
