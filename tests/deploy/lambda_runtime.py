@@ -109,7 +109,8 @@ class Function:
     def invoke(self, event: object, *, remaining: float = 30.0) -> Answer:
         """Hand in an event, with `remaining` seconds until the time limit; return the answer to it."""
         began = time.monotonic()
-        asked = _Event(json.dumps(event).encode(), round((time.time() + remaining) * 1000), began)
+        # Cut, as the runtime client cuts the time of day: rounded up, a fast start saw a millisecond too many.
+        asked = _Event(json.dumps(event).encode(), int((time.time() + remaining) * 1000), began)
         self._events.put(asked)
         if not self.running:
             self._start()
