@@ -26,7 +26,9 @@ def main() -> None:
     perform = in_thread(composition.context)
     os.write(answers, bytes(4))  # an empty message: ready
     while request := _message(sys.stdin.fileno()):
-        start = Start(request["job_id"], request["type"], request["attempt"], 0, 0, 0, request["payload"], token="")
+        start = Start(
+            request["job_id"], request["type"], request["attempt"], 0, 0, 0, 0, request["payload"], token=""
+        )
         outcome = perform(Work(start, handlers[start.type], request["enter_by"]))
         body = json.dumps({"kind": type(outcome).__name__} | dataclasses.asdict(outcome)).encode()
         os.write(answers, len(body).to_bytes(4, "big") + body)

@@ -15,6 +15,7 @@ from shared.ports.record import (
     Created,
     CreateOutcome,
     Due,
+    Entered,
     Listed,
     Page,
     Pruned,
@@ -22,6 +23,7 @@ from shared.ports.record import (
     Settlement,
     Start,
     Started,
+    Unknown,
     Verdict,
 )
 
@@ -51,10 +53,11 @@ class RpcRecord:
         outcome, installation = CreateOutcome(answer["outcome"]), answer.get("installation", "")
         if outcome is CreateOutcome.CREATED and answer["jobs"] is None:
             at = _EPOCH + timedelta(microseconds=answer["created_at"])
-            return Created(outcome, installation, _new_cards(jobs, at, whole=whole), _waits_ms(jobs, at))
+            cards = _new_cards(jobs, at, whole=whole)
+            return Created(outcome, installation, cards, _waits_ms(jobs, at), answer["asked_ms"])
         made = answer.get("jobs", [])
         waits = [job.pop("wait_ms") for job in made]
-        return Created(outcome, installation, made, waits)
+        return Created(outcome, installation, made, waits, answer.get("asked_ms"))
 
     def get(self, job: UUID) -> JobJson | None:
         """See the port."""
@@ -74,40 +77,75 @@ class RpcRecord:
         answer = self._rpc("minutehand_cancel_v1", {"id": str(job)})
         return Cancelled(answer["cancelled"], answer["job"]) if answer else None
 
-    def page(self, types: Sequence[str], horizon_ms: int, limit: int, after: JsonValue = None) -> Page:
+    def page(  # noqa: PLR0913 - as the port has it
+        self,
+        types: Sequence[str],
+        horizon_ms: int,
+        limit: int,
+        after: Sequence[JsonValue] | None = None,
+        *,
+        strict: bool = False,
+        skip: Sequence[str] = (),
+        entered: Entered | None = None,
+        begins: bool = False,
+    ) -> Page:
         """See the port."""
         answer = self._rpc(
             "minutehand_page_v1",
-            {"types": list(types), "horizon_ms": horizon_ms, "max_rows": limit, "after": after},
-        )
+            {"types": list(types), "horizon_ms": horizon_ms, "max_rows": limit, "after": after, "strict": strict,
+             "skip": list(skip), "entered": entered or None, "begins": begins},
+        )  # fmt: skip
+        known = set(types)
         return Page(
             answer["installation"],
             [Due(*row) for row in answer["jobs"]],
-            answer["next"],
+            answer["cut"],
+            answer["more"],
             frozenset(answer["paused"]),
-            answer["unknown"],
+            _unknown(answer["unknown"], known),
+            answer["look"],
             {int(priority): age for priority, age in answer["oldest"].items()},
-            answer["lapsed"],
+            answer["rescued"],
             answer["failed"],
+            dict(answer["bad"]),
         )
 
-    def start(
-        self, ids: Sequence[str], token: str, leases_ms: Mapping[str, int], *, alone: bool, max_bytes: int
+    def unknown(self, types: Sequence[str]) -> Unknown:
+        """See the port."""
+        return _unknown(self._rpc("minutehand_unknown_v1", {"types": list(types)}), set(types))
+
+    def set_aside(self, bad: Mapping[str, str]) -> None:
+        """See the port."""
+        self._rpc("minutehand_aside_v1", {"bad": [[id_, error] for id_, error in bad.items()]})
+
+    def start(  # noqa: PLR0913 - as the port has it
+        self,
+        ids: Sequence[str],
+        token: str,
+        leases_ms: Mapping[str, int],
+        *,
+        alone: bool,
+        max_bytes: int,
+        entered: Entered | None = None,
     ) -> Started:
         """See the port."""
         answer = self._rpc(
             "minutehand_start_v1",
-            {"ids": list(ids), "token": token, "lease_ms": leases_ms, "alone": alone, "max_bytes": max_bytes},
-        )
+            {"ids": list(ids), "token": token, "lease_ms": leases_ms, "alone": alone, "max_bytes": max_bytes,
+             "entered": entered or None},
+        )  # fmt: skip
         return Started(
             [_start(row, token) for row in answer["started"]],
             {row[0]: (Verdict(row[1]), row[2]) for row in answer["verdicts"]},
         )
 
-    def settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled]:
+    def settle(self, settlements: Sequence[Settlement], entered: Entered | None = None) -> Sequence[Settled]:
         """See the port."""
-        answer = self._rpc("minutehand_settle_v1", {"outcomes": [_outcome(s) for s in settlements]})
-        told = {row[0]: Settled(row[0], row[1] == "lost", row[2]) for row in answer["told"]}
+        answer = self._rpc(
+            "minutehand_settle_v1",
+            {"outcomes": [_outcome(s) for s in settlements], "entered": entered or None},
+        )
+        told = {row[0]: Settled(row[0], row[1] == "lost", row[2], row[1] == "busy") for row in answer["told"]}
         return [told.get(s.id) or Settled(s.id, lost=False, wait_ms=None) for s in settlements]
 
     def prune(self, keep_s: int, limit: int, after: JsonValue = None) -> Pruned:
@@ -127,8 +165,19 @@ class RpcRecord:
 
 
 def _start(row: Sequence[Any], token: str) -> Start:
-    id_, type_, attempt, crashes, max_retries, late_ms, payload = row
-    return Start(id_, type_, attempt, crashes, max_retries, late_ms, payload, token)
+    id_, type_, attempt, crashes, lost, max_retries, late_ms, payload = row
+    return Start(id_, type_, attempt, crashes, lost, max_retries, late_ms, payload, token)
+
+
+def _unknown(answer: Mapping[str, Any], known: set[str]) -> Unknown:
+    """Return what a look found, which may be another caller's, who knew fewer types than this one."""
+    if not answer:
+        return Unknown()
+    ours = [type_ for type_ in answer["named"] if type_ in known]
+    named = {type_: age for type_, age in answer["named"].items() if type_ not in known}
+    if not ours:
+        return Unknown(answer["types"], answer["oldest"], named)
+    return Unknown(answer["types"] - len(ours), max(named.values(), default=0.0), named)
 
 
 def _new_job(job: NewJob) -> dict[str, JsonValue]:

@@ -14,16 +14,20 @@ BACKOFF_CAP = 4096.0
 
 
 class Attempt(NamedTuple):
-    """Which start it was (from 1), how many starts were lost with their function, and how many retries it has."""
+    """Which start it was (from 1), how many before it were lost with their function, and how many retries it has.
+
+    `crashes` are the lost ones whose handlers had been entered, `lost` those of which that was not known.
+    """
 
     number: int
     crashes: int
     max_retries: int
+    lost: int = 0
 
     @property
     def retries_used(self) -> int:
         """Attempts before this one that ended by themselves."""
-        return self.number - self.crashes - 1
+        return self.number - self.crashes - self.lost - 1
 
 
 class Done(NamedTuple):

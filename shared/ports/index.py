@@ -3,7 +3,7 @@
 Every method raises `IndexUnavailableError` when there is no answer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -20,11 +20,18 @@ class Claimed(NamedTuple):
     hold: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """Types that share the caller's room: at most `room` of them are claimed together."""
+class Lane(NamedTuple):
+    """What one ZSET holds: the jobs of one type at one priority."""
 
-    types: Sequence[str]
+    type: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimQuota:
+    """Lanes that share the caller's room: at most `room` jobs are claimed from them together."""
+
+    lanes: Sequence[Lane]
     room: int
 
 
@@ -48,9 +55,10 @@ class Moves:
         return bool(self.remove or self.wait or self.back or self.add or self.again)
 
     @property
-    def bring_back(self) -> bool:
-        """Tell whether jobs that were claimed are to be looked at again."""
-        return bool(self.back or self.again)
+    def brought_back(self) -> Lane | None:
+        """Return the lane of a job that was claimed and is to be looked at again; None where there is none."""
+        entries: list[Claimed | Due] = [*self.again[:1], *self.back[:1]]
+        return Lane(entries[0].type, entries[0].priority) if entries else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +69,18 @@ class Ask:
     """How long a claim holds."""
     enter: bool = False
     """A scheduled tick begins: it gets a generation of its own, and who waits for a kick is woken."""
-    kick: bool = False
-    """Wake who waits: there is something new."""
+    kick: Lane | None = None
+    """Wake who waits: there is something new in this lane."""
     count: bool = False
     """Count what is due and not claimed."""
     wake: "Wake | None" = None
     """Tell whether no tick is awake; the caller calls one then, and for some seconds it is counted on."""
     tick: "Awake | None" = None
     """The caller is a tick."""
+    far_ms: int | None = None
+    """Pull in what is added, due, and there already at a place further away than this: no claim holds so long."""
+    upto_ms: Mapping[Lane, int] = field(default_factory=dict)
+    """Claim nothing from these lanes that is due later than so many ms from now (negative: ago)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +109,26 @@ class Step:
     claimed: Sequence[Claimed]
     added: int
     """How many of `add` were not there before."""
+    grown: frozenset[Lane] = frozenset()
+    """The lanes that got any of them."""
     generation: int = 0
     """The generation of the latest scheduled tick; 0 before the first, or after a flush."""
     next_ms: int | None = None
-    """How long until something is due that could be claimed; told when nothing was claimed."""
+    """How long until something is due in the lanes of the quotas; told when nothing was claimed."""
+    coming: Sequence[tuple[Lane, int]] = ()
+    """Lanes that come due next, whoever may run them, and in how many ms; told when nothing was claimed."""
+    more: Sequence[Lane] = ()
+    """Lanes that are due after this step, whoever may run them: what has waited longest for a turn first."""
     due: int = 0
     """How many are due and were not claimed, if that was asked."""
     asleep: bool = False
     """No tick was awake, if that was asked: the caller is to call one."""
+    lost: bool = False
+    """Nothing was known of ticks at all: the index may have lost it."""
     awake: bool = False
     """The tick that asked counts as awake."""
+    bad: Sequence[str] = ()
+    """Members and keys that were no job's, in words; they have been removed."""
 
 
 PLAIN = Ask()
@@ -124,10 +146,11 @@ class Listener(Protocol):
 class Index(Protocol):
     """The index's verbs."""
 
-    def step(self, installation: str, moves: Moves, lanes: Sequence[Lane] = (), ask: Ask = PLAIN) -> Step:
+    def step(self, installation: str, moves: Moves, quotas: Sequence[ClaimQuota] = (), ask: Ask = PLAIN) -> Step:
         """Carry out `moves`, then hold what is due and return it, in one round trip.
 
-        What is due is taken from the highest priority down, oldest first, as far as each lane has room.
+        What is due is taken from the highest priority down, as far as each quota has room. The lanes of one
+        priority get the same share, and what one does not use the others get; within a lane the oldest goes first.
         """
         ...
 
@@ -139,6 +162,9 @@ class Index(Protocol):
         """Return in how many ms the index will look at a job, 0 or less when it is due; None if it has it not."""
         ...
 
-    def listen(self, installation: str, woken: Callable[[], None]) -> Listener:
-        """Call `woken`, from another thread, whenever there is a kick; not at all while there is no answer."""
+    def listen(self, installation: str, woken: Callable[[Lane | None], None]) -> Listener:
+        """Call `woken`, from another thread, whenever there is a kick, with its lane; not while there is no answer.
+
+        Returns at once, whatever the index does.
+        """
         ...

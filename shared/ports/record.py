@@ -6,7 +6,7 @@ answer shows a wrong key or a missing migration; each may safely be asked again 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -33,6 +33,8 @@ class Created:
     installation: str
     jobs: Sequence[JobJson]
     waits_ms: Sequence[int]
+    asked_ms: int | None = None
+    """How long ago a tick last asked the record for work; None for never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Cancelled:
 
 # What there is one of for each job is a named tuple: a frozen dataclass takes three times as long to make.
 class Due(NamedTuple):
-    """A pending job as the index keeps it; `wait_ms` until it is due, 0 when it is."""
+    """A pending job as the index keeps it; `wait_ms` until it is due, negative for how long it has been."""
 
     id: str
     type: str
@@ -62,22 +64,39 @@ class Due(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Unknown:
+    """Types that have due jobs and that no tick knows, as last looked for."""
+
+    types: int = 0
+    """How many."""
+    oldest: float = 0.0
+    """The age in seconds of their oldest due job."""
+    named: Mapping[str, float] = field(default_factory=dict)
+    """The hundred with the oldest, and the ages of those."""
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """The oldest pending jobs within the horizon, and what a tick should know beside them."""
+    """Pending jobs within the horizon, dealt from their lanes in turns, and what a tick should know beside them."""
 
     installation: str
     jobs: Sequence[Due]
-    next: JsonValue
-    """Where the next page begins; None when this was the last."""
+    cut: Sequence[JsonValue]
+    """The last job shown of each lane that has more: what the next page goes on after."""
+    more: bool
+    """There are lanes of which nothing is shown: the next page without `after` begins with them."""
     paused: frozenset[str]
-    unknown: Mapping[str, float]
-    """Types that are due but not the caller's, with the age in seconds of their oldest job."""
+    unknown: Unknown
+    look: bool
+    """It is time to look for unknown types anew."""
     oldest: Mapping[int, float]
     """Priorities that have a due job, with the age in seconds of the oldest."""
-    lapsed: int
-    """Leases that had expired and were ended by this call."""
+    rescued: int
+    """Leases that had run out and were ended by this call."""
     failed: int
-    """Those of them whose job had crashed too often and failed."""
+    """Jobs that ended with it: they had crashed too often, or were past their expires_at."""
+    bad: Mapping[str, str]
+    """Jobs that could not be ended, each with the record's error; they are left alone for a minute."""
 
 
 class Verdict(StrEnum):
@@ -90,6 +109,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
     ALONE = "alone"
     FULL = "full"
+    BUSY = "busy"
 
 
 class Start(NamedTuple):
@@ -99,6 +119,7 @@ class Start(NamedTuple):
     type: str
     attempt: int
     crashes: int
+    lost: int
     max_retries: int
     late_ms: int
     payload: Mapping[str, JsonValue]
@@ -122,11 +143,19 @@ class Settlement(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """Whether the start was still the caller's, and for a job that is pending again, its wait in ms."""
+    """Whether the start was still the caller's, and for a job that is pending again, its wait in ms.
+
+    `busy`: another transaction holds the job; nothing was settled, and it is to be asked again.
+    """
 
     id: str
     lost: bool
     wait_ms: int | None
+    busy: bool = False
+
+
+Entered = Mapping[str, Sequence[str]]
+"""Starts whose handlers have been entered: the ids by their tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,17 +191,47 @@ class Record(Protocol):
         """Cancel a pending job; None when there is no such job."""
         ...
 
-    def page(self, types: Sequence[str], horizon_ms: int, limit: int, after: JsonValue = None) -> Page:
-        """End expired leases, and return a page of what is pending and due within the horizon."""
+    def page(  # noqa: PLR0913 - each is said in the docstring
+        self,
+        types: Sequence[str],
+        horizon_ms: int,
+        limit: int,
+        after: Sequence[JsonValue] | None = None,
+        *,
+        strict: bool = False,
+        skip: Sequence[str] = (),
+        entered: Entered | None = None,
+        begins: bool = False,
+    ) -> Page:
+        """Return what is pending and due within the horizon, and end leases and jobs whose time is over.
+
+        With `after`, the `cut` of another page, it goes on in those lanes alone. `strict`: in the order in which a
+        caller without an index is to start it. `skip`: ids to pass over. `begins`: the caller has just begun.
+        """
         ...
 
-    def start(
-        self, ids: Sequence[str], token: str, leases_ms: Mapping[str, int], *, alone: bool, max_bytes: int
+    def unknown(self, types: Sequence[str]) -> Unknown:
+        """Look for due types that are not among `types`; pages tell of what was found. It may take a while."""
+        ...
+
+    def set_aside(self, bad: Mapping[str, str]) -> None:
+        """Have pages pass over these jobs for a minute, and explanations name their errors."""
+        ...
+
+    def start(  # noqa: PLR0913 - each is said in the SQL function's comment
+        self,
+        ids: Sequence[str],
+        token: str,
+        leases_ms: Mapping[str, int],
+        *,
+        alone: bool,
+        max_bytes: int,
+        entered: Entered | None = None,
     ) -> Started:
-        """Lease those of `ids` that may start now."""
+        """Lease those of `ids` that may start now. Raises `RecordRefusedError` where a row fails the statement."""
         ...
 
-    def settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled]:
+    def settle(self, settlements: Sequence[Settlement], entered: Entered | None = None) -> Sequence[Settled]:
         """Record what follows from starts.
 
         Raises `RecordRefusedError` for a result or an error text that the tables do not take; then none is settled.

@@ -18,7 +18,7 @@ from shared.domain.job import Idempotency, JobJson, NewJob
 from shared.domain.job_request import new_job, new_jobs
 from shared.domain.json_value import JsonValue
 from shared.ports.clock import Chance
-from shared.ports.index import Ask, Index, Moves, Wake
+from shared.ports.index import Ask, Index, Lane, Moves, Wake
 from shared.ports.record import Created, CreateOutcome, Due, Record
 from shared.ports.waker import Waker
 
@@ -82,7 +82,8 @@ class Creator:
         wake = Wake(max(waits), self.wake_within_ms) if self.waker is not None and waits else None
         # The job is committed: whatever else is wrong, such as a REDIS_URL that is none, the answer stays 201.
         try:
-            step = self.index.step(created.installation, Moves(add=due), ask=Ask(kick=True, wake=wake))
+            lane = Lane(due[0].type, due[0].priority)
+            step = self.index.step(created.installation, Moves(add=due), ask=Ask(kick=lane, wake=wake))
         except IndexUnavailableError as e:
             log.warning("not indexed, the next tick will: %s", e)
             return

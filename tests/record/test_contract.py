@@ -411,7 +411,8 @@ def test_a_page_shows_the_due_in_order(record: Record) -> None:
     assert [due.wait_ms > 0 for due in page.jobs] == [False, False, True]
     assert far not in {due.id for due in page.jobs}
     assert set(page.oldest) == {0, 5}
-    assert page.next is None
+    assert not page.cut
+    assert not page.more
 
 
 def test_pages_follow_one_another(record: Record) -> None:
@@ -422,9 +423,9 @@ def test_pages_follow_one_another(record: Record) -> None:
     page = record.page(["noop", "other"], HORIZON, 5)
     while True:
         seen += [due.id for due in page.jobs]
-        if page.next is None:
+        if not page.cut:
             break
-        page = record.page(["noop", "other"], HORIZON, 5, page.next)
+        page = record.page(["noop", "other"], HORIZON, 5, page.cut)
     assert sorted(seen) == sorted(wanted)
 
 
@@ -433,7 +434,12 @@ def test_a_page_leaves_out_other_types_and_says_so(record: Record) -> None:
     made(record, a_job("other"))
     page = record.page(["noop"], HORIZON, 10)
     assert not page.jobs
-    assert set(page.unknown) == {"other"}
+    assert page.look
+    found = record.unknown(["noop"])
+    assert (found.types, set(found.named)) == (1, {"other"})
+    page = record.page(["noop"], HORIZON, 10)
+    assert (page.look, set(page.unknown.named)) == (False, {"other"})
+    assert not record.page(["noop", "other"], HORIZON, 10).unknown.named
 
 
 def test_a_paused_type_is_left_out(record: Record, sql: psycopg.Connection) -> None:
@@ -443,32 +449,84 @@ def test_a_paused_type_is_left_out(record: Record, sql: psycopg.Connection) -> N
     page = record.page(["noop"], HORIZON, 10)
     assert not page.jobs
     assert page.paused == {"noop"}
-    assert page.unknown == {}
+    assert not record.unknown([]).named
 
 
 def test_an_expired_lease_goes_back_to_pending(record: Record, sql: psycopg.Connection) -> None:
-    """A page ends expired leases: the job is pending with a crash, and starts only alone."""
+    """A page ends expired leases: the job is pending, and a settle of the start that was lost comes too late."""
     [job] = made(record)
     [start] = started(record, job)
     lapse(sql)
-    page = record.page(["noop"], HORIZON, 10)
-    assert (page.lapsed, [due.id for due in page.jobs]) == (1, [job])
+    page = record.page(["noop"], HORIZON, 10, entered={start.token: [job]})
+    assert (page.rescued, [due.id for due in page.jobs]) == (1, [job])
+    [again] = started(record, job)
+    assert (again.attempt, again.crashes, again.lost) == (2, 1, 0)
+    assert not settle(record, done(start))
+    assert settle(record, done(again))
+
+
+def test_a_job_with_two_crashes_starts_alone(record: Record, sql: psycopg.Connection) -> None:
+    """The first repeat runs beside others; a job that was lost with its function twice starts only alone."""
+    [job] = made(record)
+    for _ in range(2):
+        [start] = started(record, job)
+        lapse(sql)
+        record.page(["noop"], HORIZON, 10, entered={start.token: [job]})
     answer = record.start([job], str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7)
     assert answer.others[job][0] is Verdict.ALONE
     [again] = started(record, job, alone=True)
-    assert (again.attempt, again.crashes) == (2, 1)
-    assert not settle(record, done(start))
-    assert settle(record, done(again))
+    assert (again.attempt, again.crashes) == (3, 2)
+
+
+@pytest.mark.parametrize("by", ["page", "start", "settle"])
+def test_entries_are_noted_with_any_call(record: Record, sql: psycopg.Connection, by: str) -> None:
+    """Each call of a tick can tell that a handler was entered; a lost start then counts as a crash."""
+    [job, other] = made(record, a_job(), a_job())
+    [start] = started(record, job)
+    entered = {start.token: [job]}
+    if by == "page":
+        record.page(["noop"], HORIZON, 10, entered=entered)
+    elif by == "start":
+        record.start([other], str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7, entered=entered)
+    else:
+        [beside] = started(record, other)
+        record.settle([done(beside)], entered)
+    lapse(sql)
+    record.page(["noop"], HORIZON, 10)
+    found = record.get(uuid.UUID(job))
+    assert found is not None
+    assert (found["attempt"], found["crashes"]) == (1, 1)
+
+
+def test_a_start_that_was_not_entered_counts_as_a_crash_from_the_third_on(
+    record: Record, sql: psycopg.Connection
+) -> None:
+    """What was lost before its entry was noted counts nothing twice; each start has a number of its own."""
+    [job] = made(record)
+    crashes = []
+    for loss in range(1, 7):
+        [start] = started(record, job, alone=True)
+        assert start.attempt == loss
+        lapse(sql)
+        record.page(["noop"], HORIZON, 10)
+        found = record.get(uuid.UUID(job))
+        assert found is not None
+        crashes.append(found["crashes"])
+    assert crashes == [0, 0, 1, 2, 3, 4]
+    assert found["status"] == "failed"
+    errors = found["errors"]
+    assert isinstance(errors, list)
+    assert [error["kind"] for error in errors if isinstance(error, dict)] == ["lost"] * 2 + ["crash"] * 4
 
 
 def test_four_crashes_fail_a_job(record: Record, sql: psycopg.Connection) -> None:
     """Three starts may be lost with their function; the fourth fails the job, which says so."""
     [job] = made(record)
     for crash in range(4):
-        assert len(started(record, job, alone=crash > 0)) == 1
+        [start] = started(record, job, alone=crash > 1)
         lapse(sql)
-        page = record.page(["noop"], HORIZON, 10)
-        assert page.lapsed == 1
+        page = record.page(["noop"], HORIZON, 10, entered={start.token: [job]})
+        assert page.rescued == 1
     assert page.failed == 1
     found = record.get(uuid.UUID(job))
     assert found is not None

@@ -96,7 +96,7 @@ def test_calls_keep_their_cost(unvacuumed: psycopg.Connection, direct: Record) -
 
     Also where the sessions made their plans while there was nothing.
     """
-    stranger = Start(str(uuid.uuid4()), "noop", 1, 0, 3, 0, {}, str(uuid.uuid4()))
+    stranger = Start(str(uuid.uuid4()), "noop", 1, 0, 0, 3, 0, {}, str(uuid.uuid4()))
     for _ in range(6):
         costs(unvacuumed)
         unvacuumed.execute("select public.minutehand_cancel_v1(gen_random_uuid())")

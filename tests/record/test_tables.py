@@ -75,7 +75,7 @@ def test_every_table_has_row_security(database: psycopg.Connection) -> None:
         "select relname, relrowsecurity from pg_class"
         " where relnamespace = 'minutehand'::regnamespace and relkind = 'r'"
     ).fetchall()
-    assert len(rows) == 9
+    assert len(rows) == 10
     assert all(on for _, on in rows)
     assert database.execute("select count(*) from pg_policies where schemaname = 'minutehand'").fetchone() == (0,)
 

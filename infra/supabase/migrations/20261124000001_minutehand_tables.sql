@@ -6,6 +6,11 @@
 --   finished     a row in `finished` instead (completed, failed, cancelled)
 -- The primary key of `leases` is the mutex of a job: who inserts its row, and no other, may start, settle or
 -- cancel it. A start therefore never touches the row in `open`, and no row is updated twice on the ordinary way.
+--
+-- An id has more than one life where somebody deletes a job and inserts another under its id. A lease belongs to one
+-- life: it carries the created_at of the row in `open` that it was taken for, and counts for no other.
+--
+-- One lock order everywhere: rows of `open` by id, then those of `leases`, then the rest.
 -- The shape was chosen by measurement: tests/benchmarks/table_shapes.py.
 
 create schema minutehand;
@@ -16,8 +21,11 @@ create table minutehand.jobs (
   payload      jsonb not null default '{}' check (jsonb_typeof(payload) = 'object'),
   priority     smallint not null default 0 check (priority between 0 and 9),
   max_retries  smallint not null default 3 check (max_retries between 0 and 100),
-  scheduled_at timestamptz not null default now() check (isfinite(scheduled_at)),
-  expires_at   timestamptz check (isfinite(expires_at)),
+  -- RFC 3339 has the years 1 to 9999, and every reader of a job gets its times in that form.
+  scheduled_at timestamptz not null default now()
+    check (scheduled_at >= '0001-01-01 00:00:00+00' and scheduled_at < '10000-01-01 00:00:00+00'),
+  expires_at   timestamptz
+    check (expires_at >= '0001-01-01 00:00:00+00' and expires_at < '10000-01-01 00:00:00+00'),
   run_at       timestamptz not null,  -- first due: greatest(scheduled_at, created_at); filled by a trigger
   created_at   timestamptz not null,  -- filled by a trigger
   bytes        integer not null check (bytes <= 1048576)  -- of the payload as text; filled by a trigger
@@ -35,21 +43,26 @@ create table minutehand.open (
   max_retries smallint not null,
   attempt     smallint not null default 0,                   -- starts that have ended
   crashes     smallint not null default 0,                   -- those of them that were lost with their function
+  lost        smallint not null default 0,                   -- those that were lost and not known to have been entered
   bytes       integer not null,
   token       uuid,                                          -- of the last settled start
   check (crashes between 0 and 3),
-  check (attempt between crashes and max_retries + crashes)  -- a further attempt is still allowed
+  check (lost between 0 and 2),                              -- a third one counts as a crash
+  check (attempt between crashes + lost and max_retries + crashes + lost)  -- a further attempt is still allowed
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000, autovacuum_vacuum_cost_delay = 0);
 comment on table minutehand.open is 'Jobs that are not finished.';
 create index open_by_due on minutehand.open (type, priority, run_at, id);
 create index open_by_type on minutehand.open (type, created_at, id);
+create index open_by_expiry on minutehand.open (expires_at) where expires_at is not null;
 
 create table minutehand.leases (
   id         uuid primary key,
   token      uuid not null,         -- made by the caller for each start call; the fence
+  created_at timestamptz not null,  -- of the row in open that it was taken for
   started_at timestamptz not null,
   until      timestamptz not null,
+  entered    boolean not null default false,  -- its handler is known to have been entered
   check (until > started_at)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000, autovacuum_vacuum_cost_delay = 0);
@@ -66,6 +79,7 @@ create table minutehand.finished (
   finished_at timestamptz not null default now(),
   attempt     smallint not null,
   crashes     smallint not null,
+  lost        smallint not null default 0,
   token       uuid,                  -- of the start that was settled last
   reason      text,
   result      jsonb,
@@ -80,7 +94,7 @@ create table minutehand.errors (
   id      uuid not null,
   attempt smallint not null,
   at      timestamptz not null default now(),
-  kind    text not null check (kind in ('raised', 'retry', 'gave_up', 'timeout', 'crash', 'refused')),
+  kind    text not null check (kind in ('raised', 'retry', 'gave_up', 'timeout', 'crash', 'lost', 'refused', 'memory')),
   error   text not null check (octet_length(error) <= 2048),
   primary key (id, attempt)
 );
@@ -104,11 +118,23 @@ create table minutehand.paused (
 comment on table minutehand.paused is 'Job types that no tick starts: insert a row to pause, delete it to resume.';
 
 create table minutehand.ticks (
-  one   boolean primary key default true check (one),
-  at    timestamptz not null,
-  types text[] not null
+  one            boolean primary key default true check (one),
+  at             timestamptz,                   -- null: never
+  types          text[] not null default '{}',
+  after_type     text not null default '',      -- the last lane of a page that could not show all of them
+  after_priority smallint not null default 0,
+  looked_at      timestamptz,                   -- when types that no tick knows were last looked for
+  unknown        jsonb not null default '{}'    -- what was found: see minutehand_unknown_v1
 );
-comment on table minutehand.ticks is 'When a tick last looked for work, within 5 s, and which types it could run.';
+comment on table minutehand.ticks is 'When a tick last looked for work, within 1 s, and which types it could run.';
+insert into minutehand.ticks default values;
+
+create table minutehand.aside (
+  id    uuid primary key,
+  until timestamptz not null,
+  error text not null
+);
+comment on table minutehand.aside is 'Jobs whose rows failed the statement that was to start or settle them, until they are tried again.';
 
 create table minutehand.installation (
   one boolean primary key default true check (one),

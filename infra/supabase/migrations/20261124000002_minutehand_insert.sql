@@ -41,18 +41,35 @@ create trigger immutable before update on minutehand.jobs for each statement exe
 create function minutehand.forget_jobs() returns trigger language plpgsql security definer set search_path = ''
 set jit = off set plan_cache_mode = force_custom_plan set enable_seqscan = off as $$
 declare
-  gone uuid[] := (select array_agg(d.id) from deleted d);
+  gone uuid[] := (select array_agg(d.id order by d.id) from deleted d);  -- the lock order: open rows by id, then leases
 begin
   if gone is not null then
     delete from minutehand.open x where x.id = any (gone);
     delete from minutehand.leases x where x.id = any (gone);
     delete from minutehand.finished x where x.id = any (gone);
     delete from minutehand.errors x where x.id = any (gone);
+    delete from minutehand.aside x where x.id = any (gone);
   end if;
   return null;
 end $$;
 create trigger forget after delete on minutehand.jobs referencing old table as deleted
   for each statement execute function minutehand.forget_jobs();
+
+create function minutehand.forget_all() returns trigger language plpgsql security definer set search_path = '' as $$
+declare
+  t text;
+begin
+  foreach t in array array['open', 'leases', 'finished', 'errors', 'aside'] loop
+    begin
+      execute format('truncate minutehand.%I', t);
+    exception when object_in_use then  -- the same statement truncates it too
+      execute format('delete from minutehand.%I', t);
+    end;
+  end loop;
+  return null;
+end $$;
+create trigger forget_all before truncate on minutehand.jobs
+  for each statement execute function minutehand.forget_all();
 
 -- For people who enqueue in SQL, in their own transaction; returns the job's id.
 create function minutehand.enqueue(

@@ -12,6 +12,11 @@ create function minutehand.ms_until(at timestamptz) returns bigint language sql 
   select case when at is not null then greatest(0, ceil(extract(epoch from at - now()) * 1000))::bigint end
 $$;
 
+-- Like ms_until, but negative for what is past.
+create function minutehand.ms_from_now(at timestamptz) returns bigint language sql stable as $$
+  select ceil(extract(epoch from at - now()) * 1000)::bigint
+$$;
+
 -- Every job with where it stands. A lapsed lease counts as in progress until a tick has found it.
 create view minutehand.job_state with (security_invoker = true) as
 select j.id, j.type, j.payload, j.priority, j.max_retries, j.scheduled_at, j.expires_at, j.created_at,
@@ -23,7 +28,7 @@ select j.id, j.type, j.payload, j.priority, j.max_retries, j.scheduled_at, j.exp
        f.finished_at, f.reason, f.result
 from minutehand.jobs j
 left join minutehand.open o on o.id = j.id
-left join minutehand.leases l on l.id = j.id
+left join minutehand.leases l on l.id = o.id and l.created_at = o.created_at
 left join minutehand.finished f on f.id = j.id;
 
 -- A job as a list shows it: without payload, result and errors.
@@ -65,7 +70,8 @@ end $$;
 
 -- Takes [{id, type, payload, priority?, max_retries?, scheduled_at?, expires_at?}]; where the caller named an
 -- idempotency key, its owner, the key and a hash of the request; and whether whole jobs are asked for, or cards.
--- Answers {outcome: created | replayed | mismatch, installation, created_at, jobs}. Where all are new, jobs is null and
+-- Answers {outcome: created | replayed | mismatch, installation, created_at, jobs, asked_ms: how long ago a tick last
+-- asked for work, null for never}. Where all are new, jobs is null and
 -- created_at is theirs, in microseconds since 1970; else it is [job + wait_ms] in the order given.
 -- A job whose id is there already is left as it is: asking again after a lost answer is safe.
 create function public.minutehand_create_v1(
@@ -120,7 +126,8 @@ begin
   end if;
   return jsonb_build_object(
     'outcome', outcome, 'installation', (select i.id from minutehand.installation i),
-    'created_at', (extract(epoch from now()) * 1000000)::bigint, 'jobs', answer);
+    'created_at', (extract(epoch from now()) * 1000000)::bigint, 'jobs', answer,
+    'asked_ms', (select -minutehand.ms_from_now(t.at) from minutehand.ticks t));
 end $$;
 
 -- Answers the whole job, or null.
@@ -171,15 +178,15 @@ begin
       cross join lateral (
         select o.id, o.created_at from minutehand.open o
         where o.type = known.t and (o.created_at, o.id) < (before_at, before_id)
-          and not exists (select from minutehand.leases l where l.id = o.id)
+          and not exists (select from minutehand.leases l where l.id = o.id and l.created_at = o.created_at)
         order by o.created_at desc, o.id desc limit $3) o
       order by o.created_at desc, o.id desc limit $3) p;
   elsif $1 = 'in_progress' then
     with running as materialized (  -- they are few; the open jobs that are not running may be millions
-      select l.id from minutehand.leases l)
+      select l.id, l.created_at from minutehand.leases l)
     select array_agg(p.id order by p.created_at desc, p.id desc) into page from (
       select o.id, o.created_at
-      from running l join minutehand.open o on o.id = l.id
+      from running l join minutehand.open o on o.id = l.id and o.created_at = l.created_at
       where ($2 is null or o.type = $2) and (o.created_at, o.id) < (before_at, before_id)
       order by o.created_at desc, o.id desc limit $3) p;
   else
@@ -198,6 +205,21 @@ begin
     from unnest(page) with ordinality as u(id, n) join minutehand.job_state s on s.id = u.id));
 end $$;
 
+-- Deletes leases of these ids whose job is gone: they count for no other job under the id.
+-- What has no row in open of the lease's created_at never gets one again, so a plain read is enough.
+create function minutehand.drop_orphans(ids uuid[]) returns void language plpgsql set search_path = ''
+set jit = off set plan_cache_mode = force_custom_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+  delete from minutehand.leases l
+  where l.id = any (array(
+    select x.id from minutehand.leases x
+    where x.id = any (ids)
+      and not exists (select from minutehand.open o where o.id = x.id and o.created_at = x.created_at)
+    order by x.id for update skip locked))
+    and not exists (select from minutehand.open o where o.id = l.id and o.created_at = l.created_at);
+end $$;
+
 -- Answers {cancelled: boolean, job: whole job}, or null for an unknown id.
 -- A cancel takes the job's mutex as a start does, by inserting its lease: one of the two wins.
 create function public.minutehand_cancel_v1(id uuid) returns jsonb
@@ -205,15 +227,19 @@ language plpgsql security definer set search_path = ''
 set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
-  insert into minutehand.leases (id, token, started_at, until)
-  select o.id, gen_random_uuid(), now(), now() + interval '1 second'
-  from minutehand.open o where o.id = $1
-  on conflict on constraint leases_pkey do nothing;
+  perform from minutehand.open o where o.id = $1 for update;
   if found then
-    with gone as (delete from minutehand.open o where o.id = $1 returning *)
-    insert into minutehand.finished (id, type, status, created_at, run_at, attempt, crashes, token)
-    select g.id, g.type, 'cancelled', g.created_at, g.run_at, g.attempt, g.crashes, g.token from gone g;
-    delete from minutehand.leases l where l.id = $1;
+    perform minutehand.drop_orphans(array[$1]);
+    insert into minutehand.leases (id, token, created_at, started_at, until)
+    select o.id, gen_random_uuid(), o.created_at, now(), now() + interval '1 second'
+    from minutehand.open o where o.id = $1
+    on conflict on constraint leases_pkey do nothing;
+    if found then
+      with gone as (delete from minutehand.open o where o.id = $1 returning *)
+      insert into minutehand.finished (id, type, status, created_at, run_at, attempt, crashes, lost, token)
+      select g.id, g.type, 'cancelled', g.created_at, g.run_at, g.attempt, g.crashes, g.lost, g.token from gone g;
+      delete from minutehand.leases l where l.id = $1;
+    end if;
   end if;
   return (select jsonb_build_object('cancelled', s.status = 'cancelled', 'job', minutehand.job_whole(s))
           from minutehand.job_state s where s.id = $1);

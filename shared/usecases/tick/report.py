@@ -1,13 +1,16 @@
 """What a tick did, as one JSON object."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.domain.json_value import JsonValue
 
-Stopped = Literal["drained", "budget"]
+Stopped = Literal["drained", "budget", "held"]
+"""Nothing is due any more; there was no time, or no room, for what is; what is due is held by others."""
+NAMED = 10
+"""Jobs and members that a report names, of those that it counts."""
 
 
 @dataclass(slots=True)
@@ -58,6 +61,17 @@ class Report:
     stuck: int = 0
     """Handlers that passed their time limit and could not be ended."""
     index_errors: int = 0
+    index_foreign: int = 0
+    """Members of the index that were no job's; they were removed."""
+    index_foreign_named: Sequence[str] = ()
+    busy_starts: int = 0
+    """Starts that were put off because another transaction held the job's row."""
+    busy_settles: int = 0
+    """Settlements that were tried again for that reason."""
+    bad: dict[str, str] = field(default_factory=dict)
+    """Jobs whose rows failed a statement by themselves, each with the record's error; at most NAMED."""
+    bad_rows: int = 0
+    """How many there were."""
     pruned: int = 0
     """Finished jobs that were deleted because they were older than RETENTION_DAYS."""
     drainers: int = 0
@@ -70,8 +84,17 @@ class Report:
     oldest_due_age_s: float = 0.0
     oldest_due_age_s_by_priority: Mapping[int, float] = field(default_factory=dict)
     unknown_types: Mapping[str, float] = field(default_factory=dict)
-    """Types that are due and that this tick has no handler for, with the age in s of their oldest job."""
+    """Due types that this tick has no handler for, with the age in s of their oldest job; at most 100."""
+    unknown_types_count: int = 0
+    """How many there are."""
+    oldest_unknown_due_age_s: float = 0.0
     lateness: Lateness = field(default_factory=Lateness)
+
+    def note_bad(self, id_: str, error: str) -> None:
+        """Count a job whose row fails a statement by itself, and name it."""
+        self.bad_rows += id_ not in self.bad
+        if len(self.bad) < NAMED:
+            self.bad[id_] = error[:200]
 
     def json(self) -> dict[str, JsonValue]:
         """Return the report as it is printed, logged and answered."""
@@ -91,6 +114,10 @@ class Report:
                     "late_writes",
                     "stuck",
                     "index_errors",
+                    "index_foreign",
+                    "busy_starts",
+                    "busy_settles",
+                    "bad_rows",
                     "drainers",
                     "pruned",
                     "lingered_ms",
@@ -98,9 +125,13 @@ class Report:
                     "duration_ms",
                     "stopped",
                     "oldest_due_age_s",
+                    "oldest_unknown_due_age_s",
+                    "unknown_types_count",
                 )
             },
             "oldest_due_age_s_by_priority": {str(p): age for p, age in self.oldest_due_age_s_by_priority.items()},
             "unknown_types": dict(self.unknown_types),
+            "bad": dict(self.bad),
+            "index_foreign_named": list(self.index_foreign_named),
             "lateness_ms": self.lateness.percentiles(),
         }

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from shared.domain.json_value import JsonValue
-from shared.ports.record import Page, Record
+from shared.ports.record import Entered, Page, Record
 
 PAGE = 500
 """Jobs on a page: a record call of some 35 KB."""
+FURTHER = 1000
+"""Jobs on a page that goes on where another ended: it is read when that many are expected."""
 ROTATE_EVERY = 0.25
 """Seconds between further pages while a backlog stands."""
 ROTATE_COST = 20
@@ -22,33 +24,40 @@ def pause(took: float) -> float:
 
 
 class Restorer:
-    """Reads pages of the record: always a fresh first one when asked, and others in rotation.
+    """Reads pages of the record: always a fresh first one when asked, and others that go on where it ended.
 
-    A first page shows the oldest jobs, so it is all that is needed where the index is empty or complete. The
-    rotation finds what the index lost behind a backlog that stands. It lives as long as the process does; where it
-    begins again from the front nothing is missed for good.
+    A first page deals from all lanes in turns, so no lane hides another. What a lane has behind it is shown by
+    further pages. It lives as long as the process does; where it begins again from the front nothing is missed for
+    good.
     """
 
     def __init__(self, record: Record, horizon_ms: int) -> None:
         self._record, self._horizon_ms = record, horizon_ms
-        self._next: JsonValue = None
+        self._cut: Sequence[JsonValue] = ()
 
-    def first(self, types: Sequence[str]) -> Page:
-        """Return the page of the oldest, and end expired leases."""
-        page = self._record.page(types, self._horizon_ms, PAGE)
-        if page.next is None:
-            self._next = None
-        elif self._next is None:
-            self._next = page.next
+    def first(
+        self,
+        types: Sequence[str],
+        *,
+        strict: bool = False,
+        skip: Sequence[str] = (),
+        entered: Entered | None = None,
+        begins: bool = False,
+    ) -> Page:
+        """Return the page of the oldest of each lane, and end what ran out; see `Record.page`."""
+        page = self._record.page(
+            types, self._horizon_ms, PAGE, strict=strict, skip=skip, entered=entered, begins=begins
+        )
+        self._cut = page.cut
         return page
 
     @property
     def has_more(self) -> bool:
-        """Tell whether the last first page was full, so that there is something to rotate over."""
-        return self._next is not None
+        """Tell whether the last page left something out, so that there is something to go on with."""
+        return bool(self._cut)
 
-    def further(self, types: Sequence[str]) -> Page:
-        """Return the next page of the rotation; after the last it begins anew."""
-        page = self._record.page(types, self._horizon_ms, PAGE, self._next)
-        self._next = page.next
+    def further(self, types: Sequence[str], skip: Sequence[str] = (), entered: Entered | None = None) -> Page:
+        """Return the next page of the lanes that the last one cut."""
+        page = self._record.page(types, self._horizon_ms, FURTHER, self._cut, skip=skip, entered=entered)
+        self._cut = page.cut
         return page

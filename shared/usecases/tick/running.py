@@ -1,4 +1,4 @@
-"""The jobs that a tick has leased: started, on their way through the lanes, and until they are settled."""
+"""The jobs that a tick has leased: started, on their way through the pools, and until they are settled."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,9 @@ from shared.domain.policy import Attempt, Dead, Done, RetryAfter, Unstarted, dec
 from shared.ports.index import Claimed, Moves
 from shared.ports.record import Due, Settled, Settlement, Start
 from shared.ports.runner import Work
-from shared.usecases.tick.lane import Lane
+from shared.usecases.tick.entries import Entries
 from shared.usecases.tick.parts import Parts
+from shared.usecases.tick.pool import WorkerPool
 from shared.usecases.tick.report import Report
 from shared.usecases.tick.settler import Settler
 
@@ -31,14 +32,18 @@ class Running:
     ) -> None:
         self._parts, self._report, self._moves, self._happened = parts, report, moves, happened
         self._claims: dict[str, Claimed] = {}
-        self._lease_until: dict[str, float] = {}
+        self._lease_until: dict[
+            str, tuple[float, str]
+        ] = {}  # of what is queued or runs: when it ends, and its token
+        self.entries = Entries(parts.clock.monotonic, self._runs)
+        """What the record is to be told with the next call."""
         self.longest = 0.0
         """The longest time limit of what was started."""
-        self.lanes = {
-            isolation: Lane(runner, parts.clock, self._admit, self._finished)
+        self.pools = {
+            isolation: WorkerPool(runner, parts.clock, self._admit, self._finished)
             for isolation, runner in parts.runners.items()
         }
-        self._settler = Settler(parts.record, parts.clock, self._settled)
+        self._settler = Settler(parts.record, parts.clock, self.entries, self._settled, self._bad)
         self._settling: asyncio.Task[None] | None = None
         self._last_end = math.inf
 
@@ -47,7 +52,7 @@ class Running:
         """How many jobs are started and not settled."""
         # The settler only ends by an error, which is told at the end; nothing more is settled then.
         gone = self._settling is not None and self._settling.done()
-        return sum(lane.busy for lane in self.lanes.values()) + (0 if gone else self._settler.unsettled)
+        return sum(pool.busy for pool in self.pools.values()) + (0 if gone else self._settler.unsettled)
 
     @property
     def stuck(self) -> int:
@@ -65,14 +70,14 @@ class Running:
         for start in starts:
             handler = self._parts.handlers[start.type]
             self._claims[start.id] = of[start.id]
-            self._lease_until[start.id] = lease_until[start.type]
+            self._lease_until[start.id] = (lease_until[start.type], start.token)
             self.longest = max(self.longest, handler.timeout)
             self._report.started += 1
             work.setdefault(handler.isolation, []).append(
                 Work(start, handler, min(lease_until[start.type], self._last_end) - handler.timeout)
             )
         for isolation, batch in work.items():
-            self.lanes[isolation].put(batch)
+            self.pools[isolation].put(batch)
 
     def disown(self, of: Mapping[str, Claimed], token: str) -> None:
         """Give back what a start call may have leased whose answer was lost: nobody has entered it."""
@@ -82,8 +87,8 @@ class Running:
 
     def take_back(self) -> None:
         """Give back what is started and was not entered."""
-        for lane in self.lanes.values():
-            for work in lane.take_back():
+        for pool in self.pools.values():
+            for work in pool.take_back():
                 self._give_back(work)
 
     async def end(self) -> None:
@@ -104,27 +109,35 @@ class Running:
             self._give_back(work)
             return False
         self._report.lateness.add(work.start.late_ms + round(queued * 1000))
+        self.entries.add(work.start.id, work.start.token)
         return True
 
+    def _runs(self, id_: str, token: str) -> bool:
+        return self._lease_until.get(id_, (0.0, ""))[1] == token
+
     def _give_back(self, work: Work) -> None:
-        self._lease_until.pop(work.start.id)
-        self._settler.put(Settlement(work.start.id, work.start.token, Unstarted()))
+        until, _ = self._lease_until.pop(work.start.id)
+        self._settler.put(Settlement(work.start.id, work.start.token, Unstarted()), until=until)
         self._happened()
 
     def _finished(self, work: Work, outcome: Outcome) -> None:
         start = work.start
-        lease_until = self._lease_until.pop(start.id)
+        lease_until, _ = self._lease_until.pop(start.id)
         if isinstance(outcome, Returned):  # what nearly every job comes to: nothing is left to decide
-            self._settler.put(Settlement(start.id, start.token, Done(outcome.result)), outcome.size)
+            self._settler.put(Settlement(start.id, start.token, Done(outcome.result)), outcome.size, lease_until)
         else:
             log.info("job %s (%s) attempt %d: %s", start.id, start.type, start.attempt, type(outcome).__name__)
-            attempt = Attempt(start.attempt, start.crashes, start.max_retries)
+            attempt = Attempt(start.attempt, start.crashes, start.max_retries, start.lost)
             lease = lease_until - self._parts.clock.monotonic()
             decision = decide(attempt, outcome, jitter=self._parts.chance.jitter(), lease=lease)
-            self._settler.put(Settlement(start.id, start.token, decision))
+            self._settler.put(Settlement(start.id, start.token, decision), until=lease_until)
         self._happened()
 
+    def _bad(self, id_: str, error: str) -> None:
+        self._report.note_bad(id_, error)
+
     def _settled(self, answers: Iterable[tuple[Settlement, Settled]]) -> None:
+        self._report.busy_settles = self._settler.busy
         for settlement, settled in answers:
             self._note(settlement, settled)
         self._happened()

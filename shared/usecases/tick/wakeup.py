@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 
+from shared.ports.index import Lane
+
 
 class Wakeup:
     """Set by whatever happens - a job ends, a kick, a stop - and waited for on the event loop."""
@@ -11,14 +13,18 @@ class Wakeup:
         self._event = asyncio.Event()
         self.kicked = False
         """A new job was created since this was last set to False."""
+        self.lanes: set[Lane] = set()
+        """The lanes of such jobs, as far as they were told."""
 
     def happened(self) -> None:
         """End the wait that is under way."""
         self._event.set()
 
-    def kick(self) -> None:
-        """Tell that there is a new job."""
+    def kick(self, lane: Lane | None = None) -> None:
+        """Tell that there is a new job, and in which lane."""
         self.kicked = True
+        if lane is not None:
+            self.lanes.add(lane)
         self._event.set()
 
     async def wait(self, limit: float) -> None:

@@ -1,4 +1,4 @@
-"""A lane: the started jobs of one isolation on their way through its slots."""
+"""A worker pool: the started jobs of one isolation on their way through its slots."""
 
 import asyncio
 from collections import deque
@@ -14,7 +14,7 @@ LOOK_AHEAD = 1.0
 """Seconds: no more is started than will be entered within this, at the rate just seen."""
 
 
-class Lane:
+class WorkerPool:
     """Enters work as slots come free, in order.
 
     `admit(work, queued_s)` is asked just before each is entered; what it refuses is dropped.
@@ -41,11 +41,16 @@ class Lane:
         """How many jobs are started and not finished."""
         return len(self._queue) + self._running
 
+    @property
+    def slots(self) -> int:
+        """How many jobs may run at once: a handler that could not be ended keeps its slot."""
+        return max(0, self.runner.slots - self.runner.stuck)
+
     def room(self) -> int:
         """Return how many more jobs may be started now."""
-        if self.runner.stuck:
+        if not self.slots:
             return 0
-        free = self.runner.slots - self._running
+        free = self.slots - self._running
         soon = self._pace.rate(self._clock.monotonic()) * LOOK_AHEAD
         return max(0, int(free + soon) - len(self._queue))
 
@@ -67,7 +72,7 @@ class Lane:
         self._pumping = True
         now = self._clock.monotonic()
         entered = 0
-        while self._queue and self._running < self.runner.slots and entered < SLICE and not self.runner.stuck:
+        while self._queue and self._running < self.slots and entered < SLICE:
             work, since = self._queue.popleft()
             if self._admit(work, now - since):
                 self._running += 1

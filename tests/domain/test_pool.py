@@ -10,7 +10,7 @@ from shared.domain.handler import Handler, Isolation
 from shared.domain.outcome import Outcome, Returned
 from shared.ports.record import Start
 from shared.ports.runner import Finished, Work
-from shared.usecases.tick.lane import SLICE, Lane, Pace
+from shared.usecases.tick.pool import SLICE, Pace, WorkerPool
 
 HANDLER = Handler("work", BaseModel, 1, Isolation.ASYNC, lambda _payload, _ctx: None)
 DONE = Returned(None, 4)
@@ -51,7 +51,7 @@ class Hands:
 
 def jobs(count: int, first: int = 0) -> list[Work]:
     """Return started jobs, named by their number."""
-    starts = [Start(str(n), "work", 1, 0, 3, 0, {}, "token") for n in range(first, first + count)]
+    starts = [Start(str(n), "work", 1, 0, 0, 3, 0, {}, "token") for n in range(first, first + count)]
     return [Work(start, HANDLER) for start in starts]
 
 
@@ -68,7 +68,7 @@ class Told:
     waited: dict[str, float] = field(default_factory=dict)
     finished: list[tuple[str, Outcome]] = field(default_factory=list)
 
-    def lane(self, runner: Slots, clock: Hands) -> Lane:
+    def lane(self, runner: Slots, clock: Hands) -> WorkerPool:
         """Return a lane that tells this."""
 
         def admit(work: Work, queued: float) -> bool:
@@ -78,7 +78,7 @@ class Told:
         def finished(work: Work, outcome: Outcome) -> None:
             self.finished.append((work.start.id, outcome))
 
-        return Lane(runner, clock, admit, finished)
+        return WorkerPool(runner, clock, admit, finished)
 
 
 def test_job_that_finishes_lets_the_next_in() -> None:
