@@ -1,11 +1,13 @@
 """What the index does, on every kind of server."""
 
+import random
 import uuid
 
+import pytest
 import redis
 
 from shared.adapters.redis_index import RedisIndex
-from shared.ports.index import Ask, Awake, Claimed, Index, Lane, Moves, Step, Wake
+from shared.ports.index import Ask, Awake, Claimed, ClaimQuota, Index, Lane, Moves, Step, Wake
 from shared.ports.record import Due
 
 HERE = "test"
@@ -17,14 +19,19 @@ def due(n: int, type_: str = "noop", priority: int = 0, wait_ms: int = 0) -> Due
     return Due(str(uuid.UUID(int=n)), type_, priority, wait_ms)
 
 
+def of(*types: str, room: int) -> ClaimQuota:
+    """Return a quota of these types, at every priority."""
+    return ClaimQuota([Lane(type_, priority) for type_ in types for priority in range(10)], room)
+
+
 def add(index: Index, *entries: Due) -> int:
     """Index entries; return how many were new."""
     return index.step(HERE, Moves(add=list(entries))).added
 
 
 def claim(index: Index, room: int = 100, *types: str, hold: int = HOLD) -> list[Claimed]:
-    """Claim from one lane."""
-    return list(index.step(HERE, Moves(), [Lane(types or ("noop",), room)], Ask(hold)).claimed)
+    """Claim from one pool's lanes."""
+    return list(index.step(HERE, Moves(), [of(*(types or ("noop",)), room=room)], Ask(hold)).claimed)
 
 
 def ns(claimed: list[Claimed]) -> list[int]:
@@ -73,17 +80,17 @@ def test_the_highest_priority_goes_first_then_the_oldest(index: RedisIndex) -> N
     assert ns(claimed)[2:] == [4, 1]
 
 
-def test_lanes_have_room_of_their_own(index: RedisIndex) -> None:
-    """Each lane is claimed for as far as it has room, whatever the other has."""
+def test_pools_have_room_of_their_own(index: RedisIndex) -> None:
+    """Each pool is claimed for as far as it has room, whatever the other has."""
     add(index, *(due(n) for n in range(1, 6)), *(due(n, "slow") for n in range(11, 16)))
-    step = index.step(HERE, Moves(), [Lane(["noop"], 3), Lane(["slow"], 1)], Ask(HOLD))
+    step = index.step(HERE, Moves(), [of("noop", room=3), of("slow", room=1)], Ask(HOLD))
     assert sorted(c.type for c in step.claimed) == ["noop"] * 3 + ["slow"]
 
 
-def test_a_lane_without_room_and_an_unnamed_type_are_left_alone(index: RedisIndex) -> None:
-    """No room, no claim; types that no lane names stay."""
+def test_a_pool_without_room_and_an_unnamed_lane_are_left_alone(index: RedisIndex) -> None:
+    """No room, no claim; lanes that nobody names stay."""
     add(index, due(1), due(2, "foreign"))
-    assert index.step(HERE, Moves(), [Lane(["noop"], 0)], Ask(HOLD)).claimed == []
+    assert index.step(HERE, Moves(), [of("noop", room=0)], Ask(HOLD)).claimed == []
     assert claim(index, 100, "foreign") != []
 
 
@@ -129,7 +136,7 @@ def test_moves_come_before_claims_in_one_step(index: RedisIndex) -> None:
     """What a step adds it can claim, and what it removes it cannot; a removed member can be added in one step."""
     add(index, due(1))
     old = claim(index)
-    step = index.step(HERE, Moves(remove=old, add=[due(1), due(2)]), [Lane(["noop"], 10)], Ask(HOLD))
+    step = index.step(HERE, Moves(remove=old, add=[due(1), due(2)]), [of("noop", room=10)], Ask(HOLD))
     assert sorted(ns(list(step.claimed))) == [1, 2]
     assert step.added == 2
 
@@ -147,7 +154,7 @@ def test_installations_do_not_see_each_other(index: RedisIndex) -> None:
     """Two installations on one server have indexes of their own."""
     index.step("staging", Moves(add=[due(1)]))
     assert claim(index) == []
-    assert len(index.step("staging", Moves(), [Lane(["noop"], 9)], Ask(HOLD)).claimed) == 1
+    assert len(index.step("staging", Moves(), [of("noop", room=9)], Ask(HOLD)).claimed) == 1
 
 
 def test_when_says_in_how_long_a_job_is_looked_at(index: RedisIndex) -> None:
@@ -178,7 +185,185 @@ def test_what_is_pending_again_is_pulled_in(index: RedisIndex) -> None:
     assert claim(index) == []
 
 
+# ---------------------------------------------------------------- lanes
+
+
+def test_lanes_of_one_priority_get_the_same_share(index: RedisIndex) -> None:
+    """A lane with few due jobs gets them all; the long ones share the rest, however late one came."""
+    add(index, *(due(n) for n in range(1000)))
+    add(index, *(due(n, "other") for n in range(2000, 3000)))
+    add(index, *(due(n, "few") for n in range(4000, 4005)))
+    claimed = claim(index, 300, "noop", "other", "few")
+    counts = {type_: sum(c.type == type_ for c in claimed) for type_ in ("noop", "other", "few")}
+    assert counts["few"] == 5
+    assert counts["noop"] + counts["other"] == 295
+    assert min(counts["noop"], counts["other"]) >= 100
+
+
+def test_a_served_lane_goes_to_the_back(index: RedisIndex) -> None:
+    """Where there is less room than lanes, each gets its turn before any gets a second."""
+    types = [f"t{n}" for n in range(40)]
+    for n, type_ in enumerate(types):
+        add(index, *(due(n * 100 + i, type_, wait_ms=-1000) for i in range(40)))
+    seen: list[str] = []
+    while len(seen) < 40:
+        claimed = claim(index, 64, *types[:6]) if not seen else claim(index, 64, *_oldest(index, types))
+        seen += dict.fromkeys(c.type for c in claimed)
+    assert len(set(seen[:40])) == 40
+
+
+def _oldest(index: RedisIndex, types: list[str]) -> list[str]:
+    """Return the types that have waited longest for a turn, as the index tells them."""
+    told = index.step(HERE, Moves(), [ClaimQuota([], 1)], Ask(HOLD)).more
+    return [lane.type for lane in told if lane.type in types][:6]
+
+
+def test_lanes_that_were_not_named_are_told(index: RedisIndex) -> None:
+    """A step tells which lanes are due, whoever may run them, and which come due next."""
+    add(index, due(1, "unnamed", 3), due(2, "later", wait_ms=60_000))
+    step = index.step(HERE, Moves(), [of("noop", room=5)], Ask(HOLD))
+    assert step.more == [Lane("unnamed", 3)]
+    [(lane, ms)] = step.coming
+    assert lane == Lane("later", 0)
+    assert 50_000 < ms <= 60_000
+
+
+def test_only_named_lanes_say_when_the_next_is_due(index: RedisIndex) -> None:
+    """`next_ms` is of the lanes that the caller may claim from."""
+    add(index, due(1, "foreign", wait_ms=1000), due(2, wait_ms=60_000))
+    step = index.step(HERE, Moves(), [of("noop", room=5)], Ask(HOLD))
+    assert 50_000 < (step.next_ms or 0) <= 60_000
+
+
+def test_what_is_late_keeps_its_order(index: RedisIndex) -> None:
+    """What is added with a negative wait stands where it was due, before what came due later."""
+    add(index, due(1, wait_ms=-1000))
+    add(index, due(2, wait_ms=-60_000))
+    add(index, due(3))
+    assert ns(claim(index)) == [2, 1, 3]
+
+
+def test_a_bound_lets_earlier_ones_come_first(index: RedisIndex) -> None:
+    """Of a lane with a bound nothing is claimed that is due later; the lane is still told as due."""
+    add(index, due(1, wait_ms=-60_000), due(2, wait_ms=-1000))
+    ask = Ask(HOLD, upto_ms={Lane("noop", 0): -30_000})
+    first = index.step(HERE, Moves(), [of("noop", room=5)], ask)
+    assert ns(list(first.claimed)) == [1]
+    assert first.more == [Lane("noop", 0)]
+    assert index.step(HERE, Moves(), [of("noop", room=5)], ask).claimed == []
+    assert ns(claim(index)) == [2]
+
+
+def test_a_step_says_which_lanes_grew(index: RedisIndex) -> None:
+    """Adding tells the lanes that lacked something."""
+    add(index, due(1), due(2, "other"))
+    assert index.step(HERE, Moves(add=[due(1), due(3, "other")])).grown == {Lane("other", 0)}
+
+
+def test_a_lost_place_is_pulled_in(index: RedisIndex) -> None:
+    """What is due and stands further away than any claim holds is due again; a hold is left alone."""
+    add(index, due(1, wait_ms=3_600_000), due(2))
+    claim(index)
+    step = index.step(HERE, Moves(add=[due(1), due(2)]), [of("noop", room=5)], Ask(HOLD, far_ms=HOLD + 5000))
+    assert ns(list(step.claimed)) == [1]
+
+
+def test_an_evicted_lane_is_found_again(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
+    """Where the key of a priority's lanes is gone, naming the lane or adding to it mends that."""
+    add(one_index, due(1), due(2))
+    [lanes] = redis_client.keys("*:lanes:0")
+    redis_client.delete(lanes)
+    assert one_index.step(HERE, Moves(), [ClaimQuota([], 1)], Ask(HOLD)).more == []
+    assert ns(claim(one_index, 1)) == [1]
+    redis_client.delete(lanes)
+    add(one_index, due(2))
+    assert one_index.step(HERE, Moves(), [ClaimQuota([], 1)], Ask(HOLD)).more == [Lane("noop", 0)]
+
+
+def test_a_hundred_steps_keep_the_lanes_right(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
+    """After any moves, a lane's place is the score of its first member, or a turn that lies before now."""
+    chance = random.Random(7)
+    claimed: list[Claimed] = []
+    for n in range(100):
+        entries = [due(chance.randrange(300), chance.choice("abc"), chance.choice((0, 5)),
+                       chance.choice((-5000, 0, 0, 40, 5000))) for _ in range(5)]  # fmt: skip
+        moves = Moves(add=entries)
+        for claim_ in claimed:
+            chance.choice((moves.remove, moves.back)).append(claim_)
+        quotas = [of("a", "b", room=chance.randrange(20)), of("c", room=chance.randrange(3))]
+        claimed = list(one_index.step(HERE, moves, quotas, Ask(chance.choice((5, 200)))).claimed)
+        seconds, micros = redis_client.time()
+        now = seconds * 1000 + micros / 1000
+        for key in redis_client.keys("*:due:*"):
+            _, type_, priority = key.decode().rsplit(":", 2)
+            [(_, first)] = redis_client.zrange(key, 0, 0, withscores=True)
+            turn = redis_client.zscore(f"minutehand:{{{HERE}}}:lanes:{priority}", type_)
+            assert turn == first or (turn is not None and first <= now and turn <= now), (n, key, turn, first)
+
+
+# ---------------------------------------------------------------- what is not ours
+
+
+@pytest.mark.parametrize("score", [1, float("-inf")])
+@pytest.mark.parametrize(
+    "member", [b"foreign", b"\xff\xfe", b"", b"x" * 10_000, b"00000000-0000-0000-0000-00000000000g"]
+)
+def test_foreign_members_are_removed_and_named(
+    one_index: RedisIndex, redis_client: "redis.Redis", member: bytes, score: float
+) -> None:
+    """A member that is no job's id, whatever its score, ends no step and is claimed by none."""
+    add(one_index, due(1))
+    redis_client.zadd(f"minutehand:{{{HERE}}}:due:noop:0", {member: score})
+    step = one_index.step(HERE, Moves(), [of("noop", room=5)], Ask(HOLD))
+    assert ns(list(step.claimed)) == [1]
+    assert len(step.bad) == 1
+    assert redis_client.zscore(f"minutehand:{{{HERE}}}:due:noop:0", member) is None
+
+
+@pytest.mark.parametrize("score", ["-inf", "+inf", 0, -1e300, 1e300])
+def test_a_jobs_id_with_an_odd_score_ends_no_step(
+    one_index: RedisIndex, redis_client: "redis.Redis", score: float
+) -> None:
+    """A score is only when to look: due, or not."""
+    redis_client.zadd(f"minutehand:{{{HERE}}}:due:noop:0", {due(1).id: score})
+    first = one_index.step(HERE, Moves(), [of("noop", room=5)], Ask(HOLD))
+    assert ns(list(first.claimed)) == ([1] if float(score) <= 0 else [])
+    one_index.step(HERE, Moves(back=list(first.claimed)), [of("noop", room=5)], Ask(HOLD, far_ms=15_000))
+
+
+@pytest.mark.parametrize("name", ["Not A Type", "\xff", "", "x" * 100])
+def test_foreign_lanes_are_removed(one_index: RedisIndex, redis_client: "redis.Redis", name: str) -> None:
+    """A lane whose name is no type's is forgotten."""
+    redis_client.zadd(f"minutehand:{{{HERE}}}:lanes:4", {name: 1})
+    step = one_index.step(HERE, Moves(add=[due(1)]), [of("noop", room=5)], Ask(HOLD))
+    assert ns(list(step.claimed)) == [1]
+    assert step.bad
+    assert redis_client.zcard(f"minutehand:{{{HERE}}}:lanes:4") == 0
+
+
+@pytest.mark.parametrize("key", ["due:noop:0", "lanes:0", "kick", "awake", "generation"])
+def test_a_key_of_another_kind_is_deleted(one_index: RedisIndex, redis_client: "redis.Redis", key: str) -> None:
+    """Where somebody has put something else under our keys, the step deletes it and goes on."""
+    name = f"minutehand:{{{HERE}}}:{key}"
+    redis_client.hset(name, "field", "value")
+    lane = Lane("noop", 0)
+    step = one_index.step(HERE, Moves(add=[due(1)]), [of("noop", room=5)], Ask(HOLD, enter=True, kick=lane))
+    assert ns(list(step.claimed)) == [1]
+
+
 # ---------------------------------------------------------------- who is awake
+
+
+def test_it_is_told_when_nothing_is_known_of_ticks(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
+    """Who left is known to have left; where even that is gone, the index may have lost it."""
+    assert one_index.step(HERE, Moves(), ask=Ask(wake=Wake(0, 60_000))).lost
+    assert not one_index.step(HERE, Moves(), ask=Ask(wake=Wake(0, 60_000))).lost
+    tick(one_index, busy=True)
+    tick(one_index)
+    step = one_index.step(HERE, Moves(), ask=Ask(wake=Wake(0, 60_000)))
+    assert (step.asleep, step.lost) == (True, False)
+    redis_client.delete(f"minutehand:{{{HERE}}}:awake")
+    assert one_index.step(HERE, Moves(), ask=Ask(wake=Wake(0, 60_000))).lost
 
 
 def asleep(index: RedisIndex, wait_ms: int = 0) -> bool:
@@ -188,7 +373,7 @@ def asleep(index: RedisIndex, wait_ms: int = 0) -> bool:
 
 def tick(index: RedisIndex, name: str = "a", *, stay_ms: int = 0, busy: bool = False, enter: bool = False) -> Step:
     """Step as a tick does."""
-    return index.step(HERE, Moves(), [Lane(["noop"], 10)], Ask(HOLD, enter, tick=Awake(name, stay_ms, busy)))
+    return index.step(HERE, Moves(), [of("noop", room=10)], Ask(HOLD, enter, tick=Awake(name, stay_ms, busy)))
 
 
 def test_one_of_many_is_told_to_call_a_tick(index: RedisIndex) -> None:

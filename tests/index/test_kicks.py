@@ -7,9 +7,12 @@ import redis
 
 from shared.adapters import redis_index
 from shared.adapters.redis_index import RedisIndex
-from shared.ports.index import Ask, Moves
+from shared.ports.index import Ask, Lane, Moves
 from tests.index.test_contract import HERE
 from tests.waiting import blocked, wait_until
+
+
+LANE = Lane("noop", 3)
 
 
 class Heard:
@@ -17,9 +20,11 @@ class Heard:
 
     def __init__(self) -> None:
         self._woken = threading.Semaphore(0)
+        self.lanes: list[Lane | None] = []
 
-    def __call__(self) -> None:
+    def __call__(self, lane: Lane | None) -> None:
         """Count."""
+        self.lanes.append(lane)
         self._woken.release()
 
     def within(self, seconds: float) -> bool:
@@ -29,7 +34,7 @@ class Heard:
 
 def kick(index: RedisIndex) -> None:
     """Wake one that waits, as creating a job does."""
-    index.step(HERE, Moves(), ask=Ask(kick=True))
+    index.step(HERE, Moves(), ask=Ask(kick=LANE))
 
 
 def test_a_kick_is_for_who_still_listens(index: RedisIndex, url: str) -> None:
@@ -43,6 +48,7 @@ def test_a_kick_is_for_who_still_listens(index: RedisIndex, url: str) -> None:
     second = index.listen(HERE, listening)
     kick(index)
     assert listening.within(20)
+    assert listening.lanes == [LANE]
     assert not closed.within(0)
     second.close()
 

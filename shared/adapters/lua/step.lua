@@ -52,6 +52,10 @@ local SOON = 8 -- coming lanes that are told of each priority
 local function zset(at) return KEYS[LANES + at] end
 local function priorities(priority) return KEYS[4 + priority] end
 
+-- First, as a key that holds something else ends the script here, before it has changed anything.
+local generation, awake_text = redis.call('GET', KEYS[1]), redis.call('GET', AWAKE)
+redis.call('LLEN', KEYS[2])
+
 local touched, order = {}, {}
 local function touch(at)
   if not touched[at] then touched[at] = true; order[#order + 1] = at end
@@ -237,8 +241,7 @@ if #ask.rooms > 0 then
   end
 end
 
-local generation
-if ask.enter then generation = redis.call('INCR', KEYS[1]) else generation = redis.call('GET', KEYS[1]) end
+if ask.enter then generation = redis.call('INCR', KEYS[1]) end
 if ask.enter or ask.kick then
   redis.call('LPUSH', KEYS[2], ask.kick or '')
   redis.call('LTRIM', KEYS[2], 0, 0)
@@ -248,7 +251,7 @@ if #claims > 0 then wait = -1 end
 
 -- "name until": who is awake, and the moment until which it takes what comes due; "left 0" where the last has left.
 local asleep, awake, lost = 0, 0, 0
-local owner, until_ms = string.match(redis.call('GET', AWAKE) or '', '^(%S+) (%d+)$')
+local owner, until_ms = string.match(awake_text or '', '^(%S+) (%d+)$')
 if not owner then lost = 1 end
 if owner == 'left' then owner = nil end
 if ask.wake and (not owner or now + ask.wake[1] > tonumber(until_ms)) then
