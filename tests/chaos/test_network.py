@@ -119,7 +119,7 @@ def test_a_settler_that_fails_ends_the_tick(deployment: Deployment, monkeypatch:
     """
     deployment.create("note")
 
-    def broken(_settlements: object) -> None:
+    def broken(*_args: object) -> None:
         raise ValueError("no such thing")
 
     monkeypatch.setattr(composition.record(), "settle", broken)

@@ -30,8 +30,8 @@ def start_that_waits(clean: Stack, record: Record, jobs: list[str]) -> Iterator[
     """Begin a start of `jobs` that has read which are due and waits for the mutex of the first; end its wait."""
     with psycopg.connect(clean.database_url) as holder, ThreadPoolExecutor(1) as pool:
         holder.execute(
-            "insert into minutehand.leases (id, token, started_at, until) "
-            "values (%s, gen_random_uuid(), now(), now() + interval '1 s')",
+            "insert into minutehand.leases (id, token, created_at, started_at, until) "
+            "values (%s, gen_random_uuid(), now(), now(), now() + interval '1 s')",
             (jobs[0],),
         )
         call = pool.submit(record.start, jobs, str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7)
@@ -71,16 +71,17 @@ def test_a_start_that_waited_starts_nothing_that_was_tried_meanwhile(
 def test_a_start_that_waited_does_not_take_a_lost_job_into_company(clean: Stack, record: Record) -> None:
     """A job that was lost with its function in the meantime starts alone, or not now.
 
-    Guards: `crashes = 0 or alone` in the second reading of `minutehand_start_v1`.
+    Guards: `crashes < 2 or alone` in the second reading of `minutehand_start_v1`.
     """
     first, second = sorted(made(record, a_job(), a_job()))
     with start_that_waits(clean, record, [first, second]) as call:
-        started(record, second)
+        [start] = started(record, second)
         with psycopg.connect(clean.database_url) as sql:
             sql.execute(
                 "update minutehand.leases set until = started_at + interval '1 us' where id = %s", (second,)
             )
-        assert record.page(["noop"], 1000, 10).lapsed == 1
+            sql.execute("update minutehand.open set crashes = 1, attempt = 1 where id = %s", (second,))
+        assert record.page(["noop"], 1000, 10, entered={start.token: [second]}).rescued == 1
     answer = call.result()
     assert [s.id for s in answer.starts] == [first]
     assert answer.others[second][0] is Verdict.ALONE

@@ -12,7 +12,7 @@ from shared import composition
 from shared.adapters.clock import SystemClock
 from shared.domain.outcome import NotEntered, Outcome, Returned
 from shared.ports.runner import Work
-from shared.usecases.tick.lane import Lane
+from shared.usecases.tick.pool import WorkerPool
 from tests.chaos.conftest import Strike, wait_until_frozen
 from tests.chaos.tick import STEPS
 from tests.tick.conftest import Deployment
@@ -128,7 +128,7 @@ def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment
 
     async def enter() -> None:
         runner = composition.runners()[handler.isolation]
-        lane = Lane(runner, SystemClock(), lambda _work, _queued: True, lambda _work, o: outcomes.append(o))
+        lane = WorkerPool(runner, SystemClock(), lambda _work, _queued: True, lambda _work, o: outcomes.append(o))
         for start, left in zip(starts, (60, -1), strict=True):
             lane.put([Work(start, handler, enter_by=time.monotonic() + left)])
             while lane.busy:  # noqa: ASYNC110 - a lane has no event to wait for

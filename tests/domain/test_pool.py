@@ -136,11 +136,13 @@ def test_what_was_not_entered_can_be_taken_back() -> None:
     assert lane.busy == 0
 
 
-def test_stuck_handler_ends_all_entering() -> None:
-    """A process with a handler that could not be ended enters nothing more: it is to be retired."""
+def test_a_stuck_handler_keeps_its_slot() -> None:
+    """A handler that could not be ended takes a slot for good; where all are taken nothing more is entered."""
     runner, told = Slots(4), Told()
     lane = told.lane(runner, Hands())
     runner.stuck = 1
+    assert lane.room() == 3
+    runner.stuck = 4
     assert lane.room() == 0
     lane.put(jobs(2))
     assert runner.entered == []

@@ -31,11 +31,12 @@ from shared.adapters.rpc_record import RpcRecord
 from shared.domain.job import MAX_CRASHES, Idempotency, NewJob
 from shared.domain.outcome import GaveUp, Raised
 from shared.domain.policy import Attempt, Dead, Decision, Done, RetryAfter, Unstarted, decide
-from shared.ports.index import Ask, Claimed, Lane, Moves
+from shared.ports.index import Ask, Claimed, ClaimQuota, Lane, Moves
 from shared.ports.record import CreateOutcome, Settlement, Start, Verdict
 from tests.conftest import empty_record
 
 TYPES = ("one", "two")
+LANES = [Lane(type_, priority) for type_ in TYPES for priority in (0, 9)]
 LEASES = dict.fromkeys(TYPES, 60_000)
 HORIZON_MS = 300_000
 FAR = 10**9
@@ -50,6 +51,10 @@ class Job:
     status: str = "pending"
     attempt: int = 0
     crashes: int = 0
+    lost: int = 0
+    """Starts that were lost without their entry having been noted."""
+    noted: bool = False
+    """Whether the record has been told that the handler of its lease was entered."""
     lapsed: bool = False
     """Whether its lease has expired, and no page has found it yet."""
     entries: list[int] = field(default_factory=list)
@@ -116,7 +121,7 @@ class Machine(RuleBasedStateMachine):
             )
         if indexed:
             page = self.record.page(TYPES, HORIZON_MS, 1000)
-            self._note_page(page.lapsed)
+            self._note_page(page.rescued)
             self.index.step(
                 self.installation, Moves(add=[d for d in page.jobs if d.id in {str(n.id) for n in made}])
             )
@@ -161,13 +166,30 @@ class Machine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ the steps of a tick
 
-    @rule(which=st.integers(0, 1))
-    def look(self, which: int) -> None:
-        """A tick reads a page: it shows every job that is pending, and ends every lease that has expired."""
-        page = self.record.page(TYPES, HORIZON_MS, 1000)
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def another_life(self, data: st.DataObject) -> None:
+        """A user deletes a job and inserts another under its id, in one transaction."""
+        id_ = data.draw(st.sampled_from(sorted(self.jobs)))
+        with self.sql.transaction():
+            self.sql.execute("delete from minutehand.jobs where id = %s", (id_,))
+            self.sql.execute("insert into minutehand.jobs (id, type) values (%s, 'one')", (id_,))
+        self.jobs[id_] = Job(3, due=True)
+
+    @rule(which=st.integers(0, 1), tell=st.booleans())
+    def look(self, which: int, *, tell: bool = False) -> None:
+        """A tick reads a page: it shows every job that is pending, and ends every lease that has expired.
+
+        It may tell what it has entered.
+        """
+        entered: dict[str, list[str]] = {}
+        for id_, start in self.ticks[which].starts.items() if tell else ():
+            entered.setdefault(start.token, []).append(id_)
+            self.jobs[id_].noted = self.jobs[id_].noted or self.jobs[id_].token == start.token
+        page = self.record.page(TYPES, HORIZON_MS, 1000, entered=entered)
         self.installation = page.installation
-        self._note_page(page.lapsed)
-        shown = {due.id: due.wait_ms == 0 for due in page.jobs}
+        self._note_page(page.rescued)
+        shown = {due.id: due.wait_ms <= 0 for due in page.jobs}
         assert shown == {id_: job.due for id_, job in self.jobs.items() if job.status == "pending"}
         self.ticks[which].moves.add.extend(page.jobs)
 
@@ -177,7 +199,7 @@ class Machine(RuleBasedStateMachine):
         """A tick makes its moves and claims; nobody else holds what it gets."""
         tick = self.ticks[which]
         moves, tick.moves = tick.moves, Moves()
-        step = self.index.step(self.installation, moves, [Lane(TYPES, room)], Ask(FAR))
+        step = self.index.step(self.installation, moves, [ClaimQuota(LANES, room)], Ask(FAR))
         assert len(step.claimed) <= room
         for claim in step.claimed:
             tick.claims[claim.id] = claim
@@ -198,11 +220,12 @@ class Machine(RuleBasedStateMachine):
         begun = {s.id: s for s in started.starts}
         for id_ in ids:
             claim, job = tick.claims.pop(id_), self.jobs[id_]
-            may = job.status == "pending" and job.due and (alone or not job.crashes)
+            may = job.status == "pending" and job.due and (alone or job.crashes < 2)
             assert (id_ in begun) == may, (id_, job, started.others.get(id_))
             if may:
                 start = begun[id_]
-                assert (start.attempt, start.crashes) == (job.attempt + 1, job.crashes)
+                assert (start.attempt, start.crashes, start.lost) == (job.attempt + 1, job.crashes, job.lost)
+                job.noted = False
                 job.status, job.token = "in_progress", token
                 tick.starts[id_] = start
                 tick.moves.remove.append(claim)
@@ -221,7 +244,7 @@ class Machine(RuleBasedStateMachine):
                 assert (job.status, job.due) == ("pending", False)
                 tick.moves.wait.append((claim, wait_ms or 0))
             case Verdict.ALONE:
-                assert job.crashes > 0
+                assert job.crashes > 1
                 tick.moves.back.append(claim)
             case _:
                 raise AssertionError(verdict)
@@ -252,7 +275,7 @@ class Machine(RuleBasedStateMachine):
                 self._note_page(None)
 
     def _decide(self, start: Start, how: str, delay: float) -> Decision:
-        attempt = Attempt(start.attempt, start.crashes, start.max_retries)
+        attempt = Attempt(start.attempt, start.crashes, start.max_retries, start.lost)
         match how:
             case "return":
                 return Done({"attempt": start.attempt})
@@ -355,6 +378,9 @@ class Machine(RuleBasedStateMachine):
         for key in self.redis.keys("*:due:*"):
             for member in cast("list[bytes]", self.redis.zrange(key, 0, -1)):
                 self.redis.zadd(key, {member: 1})
+        for key in self.redis.keys("*:lanes:*"):
+            for member in cast("list[bytes]", self.redis.zrange(key, 0, -1)):
+                self.redis.zadd(key, {member: 1})
 
     def _note_page(self, lapsed: int | None) -> None:
         gone = [job for job in self.jobs.values() if job.lapsed]
@@ -362,7 +388,11 @@ class Machine(RuleBasedStateMachine):
         for job in gone:
             job.lapsed, job.token, job.settled = False, "", ""
             job.attempt += 1
-            job.crashes += 1
+            if job.noted or job.lost >= 2:
+                job.crashes += 1
+            else:
+                job.lost += 1
+            job.noted = False
             job.status = "pending" if job.crashes <= MAX_CRASHES else "failed"
 
     # ------------------------------------------------------------------ what always holds
@@ -380,8 +410,8 @@ class Machine(RuleBasedStateMachine):
             job = self.jobs[id_]
             assert (status, crashes) == (job.status, job.crashes), (id_, job)
             assert attempt == job.attempt + (status == "in_progress")
-            assert attempt <= job.max_retries + 1 + MAX_CRASHES
-            assert attempt - crashes <= job.max_retries + 1
+            assert attempt <= job.max_retries + 1 + MAX_CRASHES + 2
+            assert attempt - crashes - job.lost <= job.max_retries + 1
             assert (status == "failed") == (reason is not None)
             assert len(set(job.entries)) == len(job.entries)
         history = self.sql.execute("select id::text, count(*) from minutehand.errors group by 1").fetchall()
@@ -392,7 +422,7 @@ class Machine(RuleBasedStateMachine):
         """Whatever happened: ticks that work in peace bring every job to its end."""
         if not hasattr(self, "jobs"):
             return
-        for _ in range(MAX_CRASHES + 3):
+        for _ in range(MAX_CRASHES + 5):
             self._lapse()
             self._become_due()
             self.look(0)

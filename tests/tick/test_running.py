@@ -335,13 +335,18 @@ def test_the_function_retires_after_its_answer(deployment: Deployment, tmp_path:
         assert "retiring: 1 handlers" in server.log.read_text()
 
 
-def test_nothing_starts_beside_what_is_stuck(deployment: Deployment) -> None:
-    """Once a thread cannot be ended no other isolation starts anything more: its process has to go."""
+def test_what_is_stuck_delays_nobody_else(deployment: Deployment) -> None:
+    """A thread that cannot be ended keeps its slot; the other jobs run before its process retires, which waits for none.
+
+    Guards: `WorkerPool.slots`, `stuck` in `Tick._linger`.
+    """
     deployment.create("stuck_thread")
-    deployment.insert("slow", 1000, '{"seconds": 0.2}')
-    report = deployment.tick()
+    deployment.insert("slow", 500, '{"seconds": 0.2}')
+    deployment.create("note", scheduled_at=(datetime.now(UTC) + timedelta(seconds=30)).isoformat())
+    report = deployment.tick(linger=60)
     assert (report.stuck, report.stopped) == (1, "budget")
-    assert 0 < report.completed < 1000
+    assert report.completed == 500
+    assert report.duration_ms < 25_000
 
 
 def test_an_expired_job_is_not_entered(deployment: Deployment) -> None:

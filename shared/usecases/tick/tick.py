@@ -90,6 +90,8 @@ class Tick:
         self._skip: dict[str, float] = {}  # ids to leave alone, and until when
         self._page = NO_PAGE
         self._fresh = False  # whether the page is newer than the last claim
+        self._paused: set[str] = set()
+        self._due_types: set[str] = set()  # that had a due job on the last page that was to show them
         self._gave = False  # whether the last page had jobs for us that the index lacked
         self._looked_again = 0
         self._page_at = -math.inf
@@ -156,8 +158,7 @@ class Tick:
 
     def _has_due(self) -> bool:
         """Tell whether something is known to be due that this tick leaves to the next."""
-        fitting = set(self._fitting())
-        return not self._fresh or any(d.wait_ms <= 0 and d.type not in fitting for d in self._page.jobs)
+        return not self._fresh or not self._due_types <= set(self._fitting())
 
     def _held(self, types: Iterable[str]) -> bool:
         """Tell whether something of these types is due that is not to be had: another tick has claimed it."""
@@ -257,7 +258,7 @@ class Tick:
         return [
             Quota(
                 isolation,
-                [h.name for h in fitting if h.isolation is isolation and h.name not in self._page.paused],
+                [h.name for h in fitting if h.isolation is isolation and h.name not in self._paused],
                 max(0, min(pool.room() - self._starts.claimed(isolation), BATCH)),
             )
             for isolation, pool in self._running.pools.items()
@@ -268,6 +269,7 @@ class Tick:
 
     async def _restore(self, types: Sequence[str], *, begins: bool = False) -> None:
         """Read a fresh first page of these types; the next step puts it into the index."""
+        types = [*types, *self._paused.difference(types)]  # which may have been resumed
         skip, strict = self._skipped(), not self._index.up
         self._page = await self._ask_telling(
             lambda entered: self._parts.restorer.first(
@@ -277,6 +279,8 @@ class Tick:
         self._fresh = True
         self._page_at = self._parts.clock.monotonic()
         self._index.installation = self._page.installation
+        self._paused = (self._paused - set(types)) | self._page.paused
+        self._due_types -= set(types)
         self._note(self._page, types)
 
     async def _look_further(self, types: Sequence[str]) -> None:
@@ -297,6 +301,7 @@ class Tick:
 
     def _note(self, page: Page, types: Sequence[str]) -> None:
         self._index.add(page, types)
+        self._due_types |= {d.type for d in page.jobs if d.wait_ms <= 0}
         self._report.expired_leases += page.rescued
         self._report.failed += page.failed
         for id_, error in page.bad.items():
