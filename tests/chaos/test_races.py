@@ -27,7 +27,20 @@ def record(clean: Stack) -> Iterator[Record]:
 
 @contextmanager
 def start_that_waits(clean: Stack, record: Record, jobs: list[str]) -> Iterator["Future[Started]"]:
-    """Begin a start of `jobs` that has read which are due and waits for the mutex of the first; end its wait."""
+    """Begin a start of `jobs` that has read which are due and waits for the mutex of the first; end its wait.
+
+    Without the limit of 50 ms, in which a test cannot do all that may happen meanwhile.
+    """
+    start_v1 = "alter function public.minutehand_start_v1 set lock_timeout = "
+    with psycopg.connect(clean.database_url, autocommit=True) as owner:
+        owner.execute(start_v1 + "'0'")
+        try:
+            yield from _held_start(clean, record, jobs)
+        finally:
+            owner.execute(start_v1 + "'50ms'")
+
+
+def _held_start(clean: Stack, record: Record, jobs: list[str]) -> Iterator["Future[Started]"]:
     with psycopg.connect(clean.database_url) as holder, ThreadPoolExecutor(1) as pool:
         holder.execute(
             "insert into minutehand.leases (id, token, created_at, started_at, until) "
