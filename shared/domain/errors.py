@@ -14,6 +14,10 @@ class RecordUnavailableError(MinutehandError):
     """The record (PostgreSQL through Supabase) does not answer."""
 
 
+class RecordStatementError(RecordUnavailableError):
+    """The record answered that this statement failed: another one, on other rows, may not."""
+
+
 class RecordSetupError(MinutehandError):
     """The record answers, but not as this version needs: a wrong key, or migrations that are missing."""
 
