@@ -1,7 +1,7 @@
 """Calls SQL functions in PostgreSQL itself: no HTTP and no PostgREST between.
 
 A call is a transaction of its own, which says its isolation level and its time limit itself: the functions rely on
-seeing what others have committed, whatever the database's default is, and what the caller gave up on must not go on.
+seeing what others have committed, whatever the database's default is, and what a caller gave up on must end.
 Its statements travel in one round trip, through libpq's pipeline mode.
 Safe behind a pooler that hands out a connection for each transaction, as Supabase's at port 6543 does: nothing is
 prepared under a name, and the session is left as it was.
@@ -33,8 +33,8 @@ ANSWER_TIMEOUT = 15.0
 STATEMENT_TIMEOUT = 10.0
 """Seconds that a statement may take in the server, which cancels it then.
 
-Well below ANSWER_TIMEOUT: the server is done with a call before its caller gives up. Were it not, a start that waited
-for a lock would be carried out for nobody once that is free, and a backend would be busy with it until then.
+Well below ANSWER_TIMEOUT: the server is done with a call before its caller gives up. Were it not, a start that
+waited for a lock would be carried out for nobody once that is free, and a backend would be busy with it until then.
 """
 _TYPES = b"""
 select coalesce(jsonb_object_agg(p.proname, (

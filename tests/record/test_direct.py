@@ -145,7 +145,7 @@ def test_it_leaves_no_session_state(direct: DirectRpc) -> None:
 @contextmanager
 def isolated_by_default(stack: Stack, level: str) -> Iterator[None]:
     """Have new sessions of the database begin their transactions at another isolation level."""
-    name = sql_text.Identifier(psycopg.conninfo.conninfo_to_dict(stack.database_url)["dbname"])
+    name = sql_text.Identifier(str(psycopg.conninfo.conninfo_to_dict(stack.database_url)["dbname"]))
     change = sql_text.SQL("alter database {} set default_transaction_isolation = {}")
     reset = sql_text.SQL("alter database {} reset default_transaction_isolation")
     with psycopg.connect(stack.superuser_url, autocommit=True) as connection:
