@@ -70,6 +70,7 @@ class Tick:
     def stop(self) -> None:
         """Start nothing more; what runs is finished, the rest handed back."""
         self._stopping = True
+        self._fan_out.stop()
         self._wakeup.happened()
 
     async def run(self) -> Report:
@@ -131,7 +132,7 @@ class Tick:
         kick = self._index.moves.bring_back and not waits  # for one that does
         step = await self._index.step(lanes, Ask(HOLD_MS, enter=enter, kick=kick, count=count, tick=self._awake()))
         if step is not None and count:
-            self._fan_out.call(step.due, self._left - self._running.longest)
+            self._fan_out.call(step.due, self._left, self._running.longest)
         claimed = list(step.claimed) if step is not None else self._due_on_page(lanes)
         if claimed:
             self._fresh = False
