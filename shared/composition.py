@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 _open = ExitStack()
 SCHEDULE = 60.0
 """Seconds between two ticks of the schedule (serverless.yml)."""
+START_SLACK = 1.0
+"""Seconds of the budget that a tick takes to connect, read a page and claim before its first job can start.
+
+A time limit that leaves less would be accepted and its jobs never started: each tick would come to them too late.
+"""
 
 
 @functools.cache
@@ -229,17 +234,18 @@ def tick(
 
     Each is at most what the settings say, and that by default. A `drainer` was called by a tick: it does not linger
     and calls no others. One that was `woken` for a new job calls no others either.
-    Raises `ConfigError` when a handler's time limit could never fit into TICK_BUDGET_SECONDS.
+    Raises `ConfigError` when a handler's time limit would not fit into TICK_BUDGET_SECONDS.
     """
     from shared.usecases.tick.parts import MARGIN, Limits, Parts
     from shared.usecases.tick.tick import Tick
 
     most = settings()
     for handler in handlers().values():
-        if handler.timeout > most.tick_budget - MARGIN:
+        if handler.timeout > most.tick_budget - MARGIN - START_SLACK:
             raise ConfigError(
                 f"handler {handler.name}: its time limit of {handler.timeout:g} s does not fit a tick of "
-                f"{most.tick_budget:g} s less {MARGIN:g} s for settling; lower it, or raise TICK_BUDGET_SECONDS."
+                f"{most.tick_budget:g} s less {START_SLACK:g} s for beginning and {MARGIN:g} s for settling; lower "
+                f"it, or raise TICK_BUDGET_SECONDS to {handler.timeout + MARGIN + START_SLACK:g} or more."
             )
     clock = SystemClock()
     horizon_ms = round(most.horizon * 1000)
