@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from shared import config
+from shared.adapters.background import Threads
 from shared.adapters.clock import SystemClock
 from shared.adapters.rpc_record import Rpc, RpcRecord
 from shared.domain.errors import ConfigError
@@ -26,6 +28,7 @@ from shared.ports.mail import Mailer
 from shared.ports.objects import ObjectStore
 from shared.ports.record import Record
 from shared.ports.runner import Runner, Work
+from shared.usecases.announce import Announcer, Reach
 from shared.usecases.create import Creator
 from shared.web import auth
 
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 
 _open = ExitStack()
+_making = threading.Lock()
 SCHEDULE = 60.0
 """Seconds between two ticks of the schedule (serverless.yml)."""
 START_SLACK = 1.0
@@ -107,18 +111,26 @@ def close() -> None:
     _open.close()
 
 
-@functools.cache
 def creator() -> Creator:
-    """Return what creates jobs."""
-    return Creator(
-        record(),
-        index(),
-        SystemClock(),
-        handlers(),
+    """Return what creates jobs; one for all threads, as it remembers which tick was called."""
+    with _making:
+        return _creator()
+
+
+@functools.cache
+def _creator() -> Creator:
+    return Creator(record(), SystemClock(), handlers(), announcer())
+
+
+@functools.cache
+def announcer() -> Announcer:
+    """Return what tells of new jobs."""
+    reach = Reach(
         round(settings().horizon * 1000),
-        waker if settings().wake_url else None,
         round(min(settings().linger, settings().tick_budget, SCHEDULE) * 1000),
     )
+    called = waker if settings().wake_url else None
+    return Announcer(index(), called, reach, SystemClock(), Threads(), threading.Lock())
 
 
 @functools.cache

@@ -107,6 +107,8 @@ class Step:
     """No tick was awake, if that was asked: the caller is to call one."""
     awake: bool = False
     """The tick that asked counts as awake."""
+    lost: bool = False
+    """It is not known who is awake: that was evicted, or flushed with all else."""
 
 
 PLAIN = Ask()

@@ -33,6 +33,8 @@ class Created:
     installation: str
     jobs: Sequence[JobJson]
     waits_ms: Sequence[int]
+    asked_ms: int | None = None
+    """How long ago a tick last asked for work; None: never, or the record does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
