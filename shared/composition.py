@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from shared import config
+from shared.adapters.background import Threads
 from shared.adapters.clock import SystemClock
 from shared.adapters.rpc_record import Rpc, RpcRecord
 from shared.domain.errors import ConfigError
@@ -26,6 +28,7 @@ from shared.ports.mail import Mailer
 from shared.ports.objects import ObjectStore
 from shared.ports.record import Record
 from shared.ports.runner import Runner, Work
+from shared.usecases.announce import Announcer, Reach
 from shared.usecases.create import Creator
 from shared.web import auth
 
@@ -41,8 +44,14 @@ if TYPE_CHECKING:
 
 
 _open = ExitStack()
+_making = threading.Lock()
 SCHEDULE = 60.0
 """Seconds between two ticks of the schedule (serverless.yml)."""
+START_SLACK = 1.0
+"""Seconds of the budget that a tick takes to connect, read a page and claim before its first job can start.
+
+A time limit that leaves less would be accepted and its jobs never started: each tick would come to them too late.
+"""
 
 
 @functools.cache
@@ -102,18 +111,26 @@ def close() -> None:
     _open.close()
 
 
-@functools.cache
 def creator() -> Creator:
-    """Return what creates jobs."""
-    return Creator(
-        record(),
-        index(),
-        SystemClock(),
-        handlers(),
+    """Return what creates jobs; one for all threads, as it remembers which tick was called."""
+    with _making:
+        return _creator()
+
+
+@functools.cache
+def _creator() -> Creator:
+    return Creator(record(), SystemClock(), handlers(), announcer())
+
+
+@functools.cache
+def announcer() -> Announcer:
+    """Return what tells of new jobs."""
+    reach = Reach(
         round(settings().horizon * 1000),
-        waker if settings().wake_url else None,
         round(min(settings().linger, settings().tick_budget, SCHEDULE) * 1000),
     )
+    called = waker if settings().wake_url else None
+    return Announcer(index(), called, reach, SystemClock(), Threads(), threading.Lock())
 
 
 @functools.cache
@@ -229,17 +246,18 @@ def tick(
 
     Each is at most what the settings say, and that by default. A `drainer` was called by a tick: it does not linger
     and calls no others. One that was `woken` for a new job calls no others either.
-    Raises `ConfigError` when a handler's time limit could never fit into TICK_BUDGET_SECONDS.
+    Raises `ConfigError` when a handler's time limit would not fit into TICK_BUDGET_SECONDS.
     """
     from shared.usecases.tick.parts import MARGIN, Limits, Parts
     from shared.usecases.tick.tick import Tick
 
     most = settings()
     for handler in handlers().values():
-        if handler.timeout > most.tick_budget - MARGIN:
+        if handler.timeout > most.tick_budget - MARGIN - START_SLACK:
             raise ConfigError(
                 f"handler {handler.name}: its time limit of {handler.timeout:g} s does not fit a tick of "
-                f"{most.tick_budget:g} s less {MARGIN:g} s for settling; lower it, or raise TICK_BUDGET_SECONDS."
+                f"{most.tick_budget:g} s less {START_SLACK:g} s for beginning and {MARGIN:g} s for settling; lower "
+                f"it, or raise TICK_BUDGET_SECONDS to {handler.timeout + MARGIN + START_SLACK:g} or more."
             )
     clock = SystemClock()
     horizon_ms = round(most.horizon * 1000)

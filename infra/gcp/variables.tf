@@ -111,7 +111,7 @@ variable "tick_timeout" {
 }
 
 variable "tick_budget" {
-  description = "Seconds that a tick may use: less than tick_timeout, more than a handler's longest time limit."
+  description = "Seconds that a tick may use: less than tick_timeout, and by 3 or more longer than the longest time limit of a handler."
   type        = number
   default     = 285
 

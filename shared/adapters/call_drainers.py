@@ -6,6 +6,7 @@ Each call is made once. A call that fails is logged and left: the next scheduled
 import logging
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ EVENT = {"drainer": True}
 """What a drainer is called with; it tells the tick function to call no others."""
 TIMEOUT = 5.0
 """Seconds for Lambda to take a call."""
+SHORTEST = 4.0
+"""Seconds that must be left for a process to be started: it begins in one or two and keeps two for settling."""
 
 
 def open_drainers(url: str, process: Sequence[str], env: Mapping[str, str]) -> Drainers:
@@ -47,7 +50,7 @@ class LambdaDrainers:
     def __init__(self, function: str) -> None:
         self._function = function
 
-    def call(self, count: int) -> int:
+    def call(self, count: int, left: float) -> int:  # noqa: ARG002 - they have a budget of their own
         """See the port."""
         taken = 0
         try:
@@ -59,6 +62,9 @@ class LambdaDrainers:
             log.warning("a drainer could not be called: %s", type(e).__name__)
         return taken
 
+    def stop(self) -> None:
+        """See the port: they run on their own."""
+
     def close(self) -> None:
         """See the port: they run on their own."""
 
@@ -69,7 +75,7 @@ class HttpDrainers:
     def __init__(self, url: str, token: Callable[[str], str] | None) -> None:
         self._url, self._token = url, token
 
-    def call(self, count: int) -> int:
+    def call(self, count: int, left: float) -> int:  # noqa: ARG002 - they have a budget of their own
         """See the port."""
         try:
             headers = {"Authorization": f"Bearer {self._token(self._url)}"} if self._token else {}
@@ -89,30 +95,51 @@ class HttpDrainers:
         except httpx.HTTPError as e:
             log.warning("a drainer could not be called: %s", type(e).__name__)
 
+    def stop(self) -> None:
+        """See the port: they run on their own."""
+
     def close(self) -> None:
         """See the port: they run on their own."""
 
 
 class ProcessDrainers:
-    """Starts processes, and waits for them at the end: they are this process's children."""
+    """Starts processes, and waits for them at the end: they are this process's children, and live no longer.
+
+    Each is told in its command how long it may work. One that took long to begin is told when that is over.
+    """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         self._command, self._env = command, env
         self._running: list[subprocess.Popen[Any]] = []
+        self._until = 0.0
 
-    def call(self, count: int) -> int:
+    def call(self, count: int, left: float) -> int:
         """See the port."""
+        self._until = time.monotonic() + left
+        if left < SHORTEST:
+            return 0
+        command = [*self._command, "--budget", f"{left:.1f}"]
         for _ in range(count):
             try:
                 self._running.append(
-                    subprocess.Popen(self._command, env=self._env, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
+                    subprocess.Popen(command, env=self._env, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
                 )
             except OSError as e:
                 log.warning("a drainer could not be started: %s", e)
         return len(self._running)
 
+    def stop(self) -> None:
+        """See the port. One that has not begun yet ends at once: it holds nothing."""
+        for process in list(self._running):
+            process.terminate()
+
     def close(self) -> None:
         """See the port."""
+        for process in self._running:
+            try:
+                process.wait(max(0.0, self._until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.terminate()  # it settles what has ended, and hands back what it has not started
         for process in self._running:
             process.wait()
         self._running.clear()

@@ -1,11 +1,15 @@
 """Calls SQL functions in PostgreSQL itself: no HTTP and no PostgREST between.
 
-Safe behind a pooler that hands out a connection for each transaction, as Supabase's at port 6543 does: a call is
-one statement and a transaction of its own, nothing is prepared under a name, and the session is left as it was.
+A call is a transaction of its own, which says its isolation level and its time limit itself: the functions rely on
+seeing what others have committed, whatever the database's default is, and what a caller gave up on must end.
+Its statements travel in one round trip, through libpq's pipeline mode.
+Safe behind a pooler that hands out a connection for each transaction, as Supabase's at port 6543 does: nothing is
+prepared under a name, and the session is left as it was.
 It speaks through libpq, as psycopg wraps it, rather than through psycopg's cursors: a call passes texts both ways,
-and a wait for the answer has its limit here, where a session setting would be the pooler's.
+and a wait for the answer has its limit here too, for a server that is gone.
 """
 
+import contextlib
 import json
 import select
 import time
@@ -15,7 +19,7 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PGconn, PollingStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PGconn, PollingStatus, TransactionStatus
 from psycopg.pq.abc import PGconn as Connection
 from psycopg.pq.abc import PGresult
 
@@ -26,6 +30,12 @@ CONNECT_TIMEOUT = 5
 """Seconds to reach PostgreSQL."""
 ANSWER_TIMEOUT = 15.0
 """Seconds that the server may be silent while it is asked."""
+STATEMENT_TIMEOUT = 10.0
+"""Seconds that a statement may take in the server, which cancels it then.
+
+Well below ANSWER_TIMEOUT: the server is done with a call before its caller gives up. Were it not, a start that
+waited for a lock would be carried out for nobody once that is free, and a backend would be busy with it until then.
+"""
 _TYPES = b"""
 select coalesce(jsonb_object_agg(p.proname, (
   select coalesce(jsonb_object_agg(a.name, format_type(a.type, null)), '{}')
@@ -36,11 +46,17 @@ where p.pronamespace = 'public'::regnamespace and starts_with(p.proname, 'minute
 _REFUSALS = (b"authentication failed", b"does not exist", b"Wrong password", b"Tenant or user not found", b"pg_hba")
 """What servers and Supabase's pooler say of a wrong user, password or database; libpq gives no code for it."""
 
+_BEGIN = b"begin isolation level read committed"
+_COMMIT = b"commit"
+_ROLLBACK = b"rollback"
+_DONE = frozenset({ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK})
 _WAITS = {PollingStatus.READING: select.POLLIN, PollingStatus.WRITING: select.POLLOUT}
 """What the socket is waited for at each step of connecting; at any other there is nothing to wait for."""
 
 Types = Mapping[str, Mapping[str, str]]
 """Each function's parameters and their types."""
+Values = Sequence[bytes | None]
+"""A statement's parameters, as texts."""
 
 
 class DirectRpc:
@@ -74,26 +90,36 @@ class DirectRpc:
         while self._idle:
             self._idle.pop().finish()
 
-    def _ask(self, name: str, statement: bytes, values: Sequence[bytes | None]) -> bytes | None:
-        """Return the one value that `statement` answers with."""
+    def _ask(self, name: str, statement: bytes, values: Values) -> bytes | None:
+        """Return the one value that `statement` answers with, once it is committed."""
         for last in (False, True):
             connection = self._take()
             try:
-                result = _answer(connection, statement, values)
+                results = _answers(connection, _transaction(statement, values))
             except psycopg.OperationalError:
-                result = None
+                results = []
             except TimeoutError as e:
                 connection.finish()
                 raise RecordUnavailableError(f"{name}: no answer in {ANSWER_TIMEOUT:g} s.") from e
-            if result is not None and connection.status == ConnStatus.OK:
-                self._idle.append(connection)
-                return _value(name, result)
+            if results and connection.status == ConnStatus.OK:
+                self._give_back(connection)
+                return _value(name, results)
             # A frozen function wakes up with sockets that the other side closed long ago: all of them.
             connection.finish()
             self.close()
             if last:
                 raise RecordUnavailableError(f"{name}: the record cut the connection.")
         raise AssertionError("unreachable")
+
+    def _give_back(self, connection: Connection) -> None:
+        """Keep a connection for the next call; a transaction that failed is ended first."""
+        if connection.transaction_status != TransactionStatus.IDLE:
+            with contextlib.suppress(psycopg.OperationalError, TimeoutError):
+                _answers(connection, [(_ROLLBACK, ())])
+        if connection.status == ConnStatus.OK and connection.transaction_status == TransactionStatus.IDLE:
+            self._idle.append(connection)
+        else:
+            connection.finish()
 
     def _take(self) -> Connection:
         try:
@@ -129,6 +155,7 @@ def _connected(conninfo: bytes) -> Connection:
         state = PollingStatus(connection.connect_poll())
     if connection.status == ConnStatus.OK:
         connection.nonblocking = 1
+        connection.enter_pipeline_mode()
         return connection
     said = connection.error_message.strip()
     connection.finish()
@@ -138,27 +165,37 @@ def _connected(conninfo: bytes) -> Connection:
     raise RecordUnavailableError(f"PostgreSQL cannot be reached: {line}")
 
 
-def _answer(connection: Connection, statement: bytes, values: Sequence[bytes | None]) -> PGresult:
-    """Return what the server says last; raises `TimeoutError`, and psycopg's `OperationalError` when it is gone."""
-    connection.send_query_params(statement, values)
+def _transaction(statement: bytes, values: Values) -> list[tuple[bytes, Values]]:
+    limit = f"set local statement_timeout = {round(STATEMENT_TIMEOUT * 1000)}"
+    return [(_BEGIN, ()), (limit.encode(), ()), (statement, values), (_COMMIT, ())]
+
+
+def _answers(connection: Connection, statements: Sequence[tuple[bytes, Values]]) -> list[PGresult]:
+    """Send `statements` in one flight and return what the server says of each; after an error it skips the rest.
+
+    Raises `TimeoutError`, and psycopg's `OperationalError` when it is gone.
+    """
+    for statement, values in statements:
+        connection.send_query_params(statement, values)
+    connection.pipeline_sync()
     wait = select.poll()
     wait.register(connection.socket, select.POLLIN | select.POLLOUT)
     while connection.flush():
         if _ready(wait) & select.POLLIN:  # it may answer, and wait for us to listen, before it has read all
             connection.consume_input()
     wait.modify(connection.socket, select.POLLIN)
-    last: PGresult | None = None
+    results: list[PGresult] = []
     while True:
         while connection.is_busy():
             _ready(wait)
             connection.consume_input()
         result = connection.get_result()
-        if result is None:
-            break
-        last = result
-    if last is None:
-        raise psycopg.OperationalError("no result")
-    return last
+        if result is not None and result.status == ExecStatus.PIPELINE_SYNC:
+            return results
+        if result is not None:
+            results.append(result)
+        elif connection.status != ConnStatus.OK:  # else it marks the end of one statement's answers
+            return results
 
 
 def _ready(wait: select.poll) -> int:
@@ -168,12 +205,15 @@ def _ready(wait: select.poll) -> int:
     return events[0][1]
 
 
-def _value(name: str, result: PGresult) -> bytes | None:
-    if result.status == ExecStatus.TUPLES_OK:
-        return result.get_value(0, 0)
-    code = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
-    message = (result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
-    raise error_of(name, code, message, check="DATABASE_URL")
+def _value(name: str, results: Sequence[PGresult]) -> bytes | None:
+    """Return what the call's own statement answered; raises what the first that failed said, be it the commit."""
+    for result in results:
+        if result.status not in _DONE:
+            code = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+            message = (result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+            raise error_of(name, code, message, check="DATABASE_URL")
+    _begin, _limit, answer, _commit = results
+    return answer.get_value(0, 0)
 
 
 def _text(value: Any, type_: str) -> bytes | None:

@@ -18,6 +18,7 @@ STATUS: dict[type[e.MinutehandError], tuple[int, str]] = {
     e.MediaTypeError: (415, "Unsupported media type"),
     e.InvalidError: (422, "Invalid"),
     e.RecordUnavailableError: (503, "Record unavailable"),
+    e.RecordStatementError: (503, "Record unavailable"),
     e.RecordSetupError: (503, "Record not set up"),
     e.ConfigError: (503, "Not configured"),
 }

@@ -87,10 +87,13 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
+        self._refusing = True
         self._flowing.set()
         self._server.close()
-        await self._cut()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what has just connected begins
+        while self._tasks:
+            await self._cut()
+            await asyncio.wait(self._tasks, timeout=0.1)  # one that was connecting upstream is cut the next time
 
     async def _set_flowing(self, *, on: bool) -> None:
         if on:

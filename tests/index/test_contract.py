@@ -2,6 +2,7 @@
 
 import random
 import uuid
+from typing import cast
 
 import pytest
 import redis
@@ -294,9 +295,9 @@ def test_a_hundred_steps_keep_the_lanes_right(one_index: RedisIndex, redis_clien
         claimed = list(one_index.step(HERE, moves, quotas, Ask(chance.choice((5, 200)))).claimed)
         seconds, micros = redis_client.time()
         now = seconds * 1000 + micros / 1000
-        for key in redis_client.keys("*:due:*"):
+        for key in cast("list[bytes]", redis_client.keys("*:due:*")):
             _, type_, priority = key.decode().rsplit(":", 2)
-            [(_, first)] = redis_client.zrange(key, 0, 0, withscores=True)
+            [(_, first)] = cast("list[tuple[bytes, float]]", redis_client.zrange(key, 0, 0, withscores=True))
             turn = redis_client.zscore(f"minutehand:{{{HERE}}}:lanes:{priority}", type_)
             assert turn == first or (turn is not None and first <= now and turn <= now), (n, key, turn, first)
 

@@ -11,7 +11,6 @@ from shared.ports.index import Ask, Lane, Moves
 from tests.index.test_contract import HERE
 from tests.waiting import blocked, wait_until
 
-
 LANE = Lane("noop", 3)
 
 

@@ -1,12 +1,16 @@
 """The transport that speaks to PostgreSQL itself: what it does when a connection fails, what it leaves behind."""
 
+import json
 import socket
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import psycopg
+import psycopg.conninfo
 import pytest
+from psycopg import sql as sql_text
 
 from infra.local.stack import Stack
 from shared import composition
@@ -15,9 +19,16 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.direct_rpc import DirectRpc
 from shared.adapters.rpc_record import RpcRecord
 from shared.adapters.supabase_rpc import SupabaseRpc
-from shared.domain.errors import ConfigError, RecordRefusedError, RecordSetupError, RecordUnavailableError
+from shared.domain.errors import (
+    ConfigError,
+    RecordRefusedError,
+    RecordSetupError,
+    RecordStatementError,
+    RecordUnavailableError,
+)
 from shared.domain.job import NewJob
-from tests.record.conftest import a_job, made, started
+from tests.record.conftest import LEASES, a_job, made, started
+from tests.waiting import wait_until
 from tests.web.conftest import forget
 
 
@@ -120,9 +131,122 @@ def test_it_leaves_no_session_state(direct: DirectRpc) -> None:
     """After calls a session has no prepared statement, no setting of its own and no open transaction."""
     made(RpcRecord(direct), a_job())
     assert len(direct._idle) == 1
-    left = direct._ask("", b"select count(*) from pg_prepared_statements", [])
-    settings = direct._ask("", b"select count(*) from pg_settings where source = 'session'", [])
-    assert (left, settings, direct._idle[0].transaction_status) == (b"0", b"0", 0)
+    (connection,) = direct._idle
+    left, settings = (
+        direct_rpc._answers(connection, [(statement, ())])[0].get_value(0, 0)
+        for statement in (
+            b"select count(*) from pg_prepared_statements",
+            b"select count(*) from pg_settings where source = 'session'",
+        )
+    )
+    assert (left, settings, connection.transaction_status) == (b"0", b"0", 0)
+
+
+@contextmanager
+def isolated_by_default(stack: Stack, level: str) -> Iterator[None]:
+    """Have new sessions of the database begin their transactions at another isolation level."""
+    name = sql_text.Identifier(str(psycopg.conninfo.conninfo_to_dict(stack.database_url)["dbname"]))
+    change = sql_text.SQL("alter database {} set default_transaction_isolation = {}")
+    reset = sql_text.SQL("alter database {} reset default_transaction_isolation")
+    with psycopg.connect(stack.superuser_url, autocommit=True) as connection:
+        connection.execute(change.format(name, level))
+        try:
+            yield
+        finally:
+            connection.execute(reset.format(name))
+
+
+def waiting(sql: psycopg.Connection, kind: str = "%") -> int:
+    """Return how many of the transport's sessions are at work, of those that wait for `kind` of thing."""
+    row = sql.execute(
+        "select count(*) from pg_stat_activity"
+        " where application_name = 'minutehand' and state <> 'idle' and coalesce(wait_event_type, '') like %s",
+        (kind,),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_start_that_waited_sees_what_was_committed(clean: Stack, sql: psycopg.Connection, level: str) -> None:
+    """Whatever the database's default isolation, a job that ended while the start waited is not started again."""
+    with isolated_by_default(clean, level), ThreadPoolExecutor() as pool:
+        rpc = direct_rpc.connect(clean.database_url)
+        record = RpcRecord(rpc)
+        [job] = made(record, a_job())
+        with psycopg.connect(clean.database_url) as other:
+            token = str(uuid.uuid4())
+            other.execute(
+                "select public.minutehand_start_v1(array[%s]::uuid[], %s, %s::jsonb, false, 1000000)",
+                (job, token, json.dumps(LEASES)),
+            )
+            ended = [{"id": job, "token": token, "to": "completed"}]
+            other.execute("select public.minutehand_settle_v1(%s::jsonb)", (json.dumps(ended),))
+            starting = pool.submit(started, record, job)
+            wait_until(lambda: waiting(sql, "Lock"))
+            other.commit()
+        assert starting.result() == []
+        rpc.close()
+
+
+def test_what_takes_too_long_is_cancelled_in_the_server(
+    direct: DirectRpc, sql: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start behind a user's lock fails, leaves nothing at work in the server, and starts nothing afterwards."""
+    record = RpcRecord(direct)
+    ids = made(record, a_job(), a_job())
+    monkeypatch.setattr(direct_rpc, "STATEMENT_TIMEOUT", 0.3)
+    with sql.transaction():
+        sql.execute("lock table minutehand.open in access exclusive mode")
+        with pytest.raises(RecordStatementError, match="57014"):
+            started(record, *ids)
+        assert waiting(sql) == 0
+        assert len(direct._idle) == 1
+    assert sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
+    assert {start.id for start in started(record, *ids)} == set(ids)
+
+
+def test_the_server_gives_up_before_the_caller() -> None:
+    """What the caller gave up on is not carried out later."""
+    assert direct_rpc.STATEMENT_TIMEOUT <= direct_rpc.ANSWER_TIMEOUT - 5
+
+
+def test_a_commit_that_fails_is_an_error(direct: DirectRpc, sql: psycopg.Connection) -> None:
+    """What a deferred constraint of a user's refuses at the commit is not answered as done."""
+    sql.execute("create table public.allowed (type text primary key)")
+    sql.execute(
+        "alter table minutehand.jobs add constraint users_own foreign key (type) references public.allowed"
+        " deferrable initially deferred"
+    )
+    try:
+        with pytest.raises(RecordRefusedError, match="23503"):
+            RpcRecord(direct).create([a_job()])
+    finally:
+        sql.execute("alter table minutehand.jobs drop constraint users_own")
+        sql.execute("drop table public.allowed")
+    assert sql.execute("select count(*) from minutehand.jobs").fetchone() == (0,)
+    assert len(made(RpcRecord(direct), a_job())) == 1
+
+
+def test_an_error_leaves_the_session_as_it_was(direct: DirectRpc, sql: psycopg.Connection) -> None:
+    """After a call that failed the same connection has no open transaction and takes the next call."""
+    pid = direct._ask("", b"select pg_backend_pid()", [])
+    with pytest.raises(RecordRefusedError, match="22012"):
+        direct._ask("", b"select 1 / 0", [])
+    assert waiting(sql) == 0
+    assert [each.transaction_status for each in direct._idle] == [0]
+    assert direct._ask("", b"select pg_backend_pid()", []) == pid
+
+
+def test_a_session_that_an_error_ends_is_not_kept(direct: DirectRpc, sql: psycopg.Connection) -> None:
+    """One that is cut while a transaction of its own has failed is not handed to the next call."""
+    direct("minutehand_health_v1", {})
+    connection = direct._take()
+    direct_rpc._answers(connection, [(b"begin", ()), (b"select 1 / 0", ())])
+    cut_connections(sql)
+    direct._give_back(connection)
+    assert not direct._idle
+    assert direct("minutehand_health_v1", {})["schema"] >= 1
 
 
 def test_threads_have_a_connection_each(direct: DirectRpc, sql: psycopg.Connection) -> None:

@@ -2,20 +2,24 @@
 
 import asyncio
 import json
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from shared import composition
-from shared.adapters.call_drainers import EVENT, HttpDrainers, LambdaDrainers, open_drainers
+from shared.adapters.call_drainers import EVENT, HttpDrainers, LambdaDrainers, ProcessDrainers, open_drainers
 from shared.domain.errors import ConfigError
 from shared.usecases.tick.fan_out import FanOut, further
 from shared.usecases.tick.report import Report
-from tests.tick.conftest import Deployment, forget
+from tests.tick.conftest import Deployment, environment, forget
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -50,6 +54,8 @@ class Bench:
     def __init__(self) -> None:
         self.now = 0.0
         self.called = 0
+        self.left = 0.0
+        self.stopped = False
         self.report = Report(budget_ms=0)
         self.fan_out = FanOut(self, 10, self, self.report)
 
@@ -57,10 +63,15 @@ class Bench:
         """Return the time; see the `Clock` port."""
         return self.now
 
-    def call(self, count: int) -> int:
+    def call(self, count: int, left: float) -> int:
         """Count; see the `Drainers` port."""
         self.called += count
+        self.left = left
         return count
+
+    def stop(self) -> None:
+        """See the `Drainers` port."""
+        self.stopped = True
 
     def close(self) -> None:
         """See the `Drainers` port."""
@@ -74,7 +85,7 @@ class Bench:
         return wants
 
     async def _call(self, due: int) -> None:
-        self.fan_out.call(due, left=10)
+        self.fan_out.call(due, left=14, longest=4)
         await self.fan_out.end()
 
 
@@ -87,7 +98,7 @@ def test_it_asks_again_while_a_backlog_lasts() -> None:
     assert bench.asked(2.0, due=400)
     assert bench.called == 0
     assert [now for now in (3.9, 4.0) if bench.asked(now, due=10_000)] == [4.0]
-    assert (bench.called, bench.report.drainers) == (10, 10)
+    assert (bench.called, bench.report.drainers, bench.left) == (10, 10, 14)
     assert not bench.asked(100.0, due=10_000)
 
 
@@ -108,13 +119,90 @@ def test_a_backlog_calls_drainers_that_call_none(deployment: Deployment, monkeyp
     monkeypatch.setenv("MAX_DRAINERS", "2")
     monkeypatch.setenv("ASYNC_SLOTS", "2")
     forget()
-    jobs = deployment.insert("slow", 60, '{"seconds": 0.15}')
-    report = deployment.tick(budget=9)
+    jobs = deployment.insert("slow", 150, '{"seconds": 0.15}')
+    report = deployment.tick(budget=14)
     assert 1 <= report.drainers <= 2
     assert report.completed < len(deployment.entries())
     deployment.tick()  # the first hands back what it cannot enter in its budget; the others may be gone by then
     assert deployment.entries() == dict.fromkeys(jobs, 1)
-    assert deployment.statuses() == {"completed": 60}
+    assert deployment.statuses() == {"completed": 150}
+
+
+def test_a_tick_that_is_stopped_calls_nobody() -> None:
+    """Told to stop before the calls, it makes none; told so during them, it passes it on when they are made."""
+    bench = Bench()
+    bench.asked(0.0, due=0)
+    bench.fan_out.stop()
+    assert not bench.asked(1.0, due=10_000)
+
+    bench = Bench()
+    bench.asked(0.0, due=0)
+    count = bench.call
+
+    def stopped_meanwhile(many: int, left: float) -> int:
+        bench.fan_out.stop()
+        bench.stopped = False
+        return count(many, left)
+
+    bench.call = stopped_meanwhile  # type: ignore[method-assign,assignment] # what the network does meanwhile
+    assert bench.asked(1.0, due=10_000)
+    assert bench.called == 10
+    assert bench.stopped
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    """Return the drainers that a tick has started and that are at work."""
+    return [child for child in process.children() if "--drainer" in child.cmdline()]
+
+
+def backlog(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
+    """Have more due, for processes that take one job at a time, than any of these tests waits for."""
+    for name, value in {"DRAINERS_URL": "process:", "MAX_DRAINERS": "2", "ASYNC_SLOTS": "1", **settings}.items():
+        monkeypatch.setenv(name, value)
+    forget()
+    deployment.insert("slow", 500, '{"seconds": 0.3}')
+
+
+def test_drainers_end_with_the_tick_that_called_them(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They work for what is left of its budget, not for one of their own, and hand back what they have claimed."""
+    backlog(deployment, monkeypatch)
+    began = time.monotonic()
+    report = deployment.tick(budget=12)
+    assert report.drainers == 2
+    assert time.monotonic() - began < 12
+    assert deployment.statuses().keys() == {"completed", "pending"}
+    assert report.completed < deployment.statuses()["completed"]
+
+
+def test_drainers_are_told_of_a_stop(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick that gets SIGTERM ends within seconds with its drainers, and leaves no job in progress."""
+    backlog(deployment, monkeypatch)
+    with deployment.spawn() as process:
+        tick = psutil.Process(process.pid)
+        wait_until(lambda: len(children(tick)) == 2)
+        drainers = children(tick)
+        deployment.wait_for_entry(12)
+        process.terminate()
+        said, _ = process.communicate(timeout=20)
+    assert not any(drainer.is_running() for drainer in drainers)
+    assert deployment.statuses().keys() == {"completed", "pending"}
+    assert json.loads(said.splitlines()[-1])["drainers"] == 2
+
+
+def test_a_drainer_that_begins_late_is_told_at_the_end(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose start took longer than what was left is ended with the tick, not a budget later."""
+    backlog(deployment, monkeypatch)
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    drainers = ProcessDrainers(command, environment())
+    assert drainers.call(1, 3.9) == 0
+    began = time.monotonic()
+    assert drainers.call(2, 4.5) == 2
+    drainers.close()
+    assert 4.4 < time.monotonic() - began < 8
 
 
 def test_a_drainer_calls_nobody(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +238,7 @@ def test_over_http_each_is_posted_once() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Tick) as server:
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}/tick"
-        assert HttpDrainers(url, lambda audience: f"token for {audience}").call(2) == 2
+        assert HttpDrainers(url, lambda audience: f"token for {audience}").call(2, 60) == 2
         for _ in range(2):
             assert arrived.acquire(timeout=10)
         server.shutdown()
@@ -169,7 +257,7 @@ def test_a_lambda_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch)
         "AWS_DEFAULT_REGION": "eu-central-1",
     }.items():
         monkeypatch.setenv(name, value)
-    assert LambdaDrainers("nobody").call(2) == 0
+    assert LambdaDrainers("nobody").call(2, 60) == 0
     server.stop()
 
 
@@ -190,7 +278,7 @@ def test_one_refusal_ends_the_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Lambda) as server:
         threading.Thread(target=server.serve_forever).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-        assert LambdaDrainers("tick").call(10) == 2
+        assert LambdaDrainers("tick").call(10, 60) == 2
         server.shutdown()
     assert len(asked) == 3
 

@@ -337,7 +337,7 @@ def test_the_function_retires_after_its_answer(deployment: Deployment, tmp_path:
 
 
 def test_what_is_stuck_delays_nobody_else(deployment: Deployment) -> None:
-    """A thread that cannot be ended keeps its slot; the other jobs run before its process retires, which waits for none.
+    """A thread that cannot be ended keeps its slot; the other jobs run, then its process retires without waiting.
 
     Guards: `WorkerPool.slots`, `stuck` in `Tick._linger`.
     """

@@ -1,9 +1,12 @@
 """A job that is created while no tick is awake."""
 
 import json
+import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,8 +20,11 @@ from shared import composition
 from shared.adapters import invoke_lambda, wake
 from shared.adapters.wake import EVENT
 from shared.domain.errors import ConfigError
+from shared.domain.json_value import JsonValue
 from shared.ports.index import PLAIN, Step
-from shared.ports.record import Page
+from shared.ports.record import Created, Page
+from shared.usecases import announce
+from tests.chaos.proxy import Proxy
 from tests.tick.conftest import Deployment, forget
 from tests.waiting import blocked, wait_until
 
@@ -54,6 +60,10 @@ class TickServer:
     def was_left_alone(self) -> bool:
         """Tell whether there is no further call within a second: one would be under way already."""
         return not self._arrived.acquire(timeout=1)
+
+    def called_within(self, seconds: float) -> bool:
+        """Wait until there has been one more call, at most so long; tell whether there was."""
+        return self._arrived.acquire(timeout=seconds)
 
     def close(self) -> None:
         """Stop serving."""
@@ -260,22 +270,130 @@ def test_it_calls_for_nothing_later(
     assert tick_server.was_left_alone()
 
 
-@pytest.mark.parametrize(
-    ("variable", "url"),
-    [
-        ("WAKE_URL", "http://127.0.0.1:1"),
-        ("WAKE_URL", "no url"),
-        ("REDIS_URL", "redis://127.0.0.1:1"),
-    ],
-)
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "no url"])
 def test_a_job_is_created_whatever_is_away(
-    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, variable: str, url: str
+    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    """Who creates a job is told so where nobody can be called, and where nobody knows who is awake."""
-    monkeypatch.setenv(variable, url)
+    """Who creates a job is told so where nobody can be called."""
+    monkeypatch.setenv("WAKE_URL", url)
     forget()
     assert deployment.job(deployment.create("note"))["status"] == "pending"
     assert tick_server.was_left_alone()
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, ms: Callable[[], int | None]) -> None:
+    """Have the record's answer to a create tell how long ago a tick asked for work."""
+    record = composition.record()
+    create = record.create
+
+    def told(*args: Any, **more: Any) -> Created:
+        return replace(create(*args, **more), asked_ms=ms())
+
+    monkeypatch.setattr(record, "create", told)
+
+
+def evicting(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the index lose who is awake before each step, and tell so."""
+    index = composition.index()
+    assert index is not None
+    step = index.step
+
+    def evicted(*args: Any, **more: Any) -> Step:
+        for key in deployment.redis.scan_iter("*:awake"):
+            deployment.redis.delete(key)
+        answer = step(*args, **more)
+        return replace(answer, lost=answer.asleep)
+
+    monkeypatch.setattr(index, "step", evicted)
+
+
+@pytest.mark.parametrize("url", [None, "redis://127.0.0.1:1"])
+def test_where_the_index_cannot_tell_the_record_does(
+    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, url: str | None
+) -> None:
+    """Without Redis a tick is called unless one asked the record for work a moment ago; a batch does so as well."""
+    if url is None:
+        monkeypatch.delenv("REDIS_URL")
+    else:
+        monkeypatch.setenv("REDIS_URL", url)
+    forget()
+    ms: list[int | None] = [announce.ASKED_MS - 1]
+    asked(monkeypatch, lambda: ms[0])
+    deployment.create("note")
+    assert tick_server.was_left_alone()
+    ms[0] = announce.ASKED_MS
+    jobs: list[JsonValue] = [{"type": "note", "payload": {}} for _ in range(3)]
+    composition.creator().batch({"jobs": jobs}, "tests")
+    assert tick_server.called()
+    for _ in range(10):
+        deployment.create("note")
+    assert tick_server.was_left_alone()
+
+
+def test_a_tick_that_was_called_and_came_is_called_again(
+    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only one that has not asked for work since is still waited for, and not for longer than ARRIVAL."""
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setattr(announce, "ASKED_MS", 0)
+    forget()
+    ms: list[int | None] = [None]
+    asked(monkeypatch, lambda: ms[0])
+    deployment.create("note")
+    assert tick_server.called()
+    ms[0] = 60_000
+    deployment.create("note")
+    assert tick_server.was_left_alone()
+    ms[0] = 0
+    deployment.create("note")
+    assert tick_server.called()
+    ms[0] = None
+    monkeypatch.setattr(announce, "ARRIVAL", 0.0)
+    deployment.create("note")
+    assert tick_server.called()
+
+
+@pytest.mark.parametrize(("ms", "calls"), [(None, 1), (0, 2)])
+def test_evictions_call_no_storm_of_ticks(
+    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, ms: int | None, calls: int
+) -> None:
+    """Where the index forgets before each create who is awake, a process calls once, or once in two seconds."""
+    asked(monkeypatch, lambda: ms)
+    evicting(deployment, monkeypatch)
+    until = time.monotonic() + announce.FORGETFUL + 0.5
+    while time.monotonic() < until:
+        deployment.create("note")
+    while tick_server.called_within(1):
+        pass
+    assert len(tick_server.bodies) == calls
+
+
+def test_a_hung_index_calls_one_tick(
+    deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many creates at once against a Redis that hangs each is done soon, and one of them calls."""
+    with Proxy(deployment.stack.valkey.port) as proxy:
+        monkeypatch.setenv("REDIS_URL", deployment.stack.valkey.url.replace(f":{proxy.upstream}", f":{proxy.port}"))
+        forget()
+        proxy.stall()
+        with ThreadPoolExecutor(32) as pool:
+            list(pool.map(lambda _: deployment.create("note"), range(64)))
+        assert tick_server.called()
+        proxy.heal()
+        deployment.create("note")
+        assert tick_server.was_left_alone()
+        composition.close()
+
+
+def test_a_call_that_hangs_keeps_nobody(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A platform that takes the call of a tick and does not answer costs a create a quarter second."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("WAKE_URL", "lambda:tick")
+        forget()
+        began = time.monotonic()
+        deployment.create("note")
+        assert time.monotonic() - began < 1.5
 
 
 def test_a_woken_tick_calls_no_others(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,12 @@ async def hopeless(payload: Note, ctx: Context) -> None:
     raise GiveUp("no use")
 
 
+@handler("longest", payload=Note, timeout=20)
+async def longest(payload: Note, ctx: Context) -> None:
+    """Return at once, with as long a time limit as any handler here."""
+    enter(ctx)
+
+
 @handler("sleepy", payload=Note, timeout=0.3)
 async def sleepy(payload: Note, ctx: Context) -> None:
     """Wait past the time limit, and let itself be cancelled."""

@@ -1,17 +1,23 @@
 """What callers get while a service is down or wrongly set up."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+import redis
 
 from infra.local.stack import Stack
 from infra.local.supabase_keys import jwt, service_role_jwt
 from shared.adapters import supabase_rpc
 from shared.adapters.rpc_record import RpcRecord
 from shared.domain import errors
+from shared.usecases import announce
 from shared.web import problem
+from tests.chaos.proxy import Proxy
+from tests.waiting import wait_until
 from tests.web.api import Answer, Api
 from tests.web.conftest import Configure
 
@@ -89,6 +95,73 @@ def test_index_that_is_down_costs_nothing_but_waiting(
         job = api.create()
     assert "not indexed, the next tick will" in caplog.text
     assert api.get(f"/jobs/{job['id']}").status == 200
+
+
+def indexed(stack: Stack, job: str) -> bool:
+    """Tell whether the index has a job."""
+    with redis.Redis.from_url(stack.valkey.url) as client:
+        return any(client.zscore(key, job) is not None for key in client.scan_iter("*:due:*"))
+
+
+def at_once(api: Api, count: int = 64) -> tuple[float, float]:
+    """Create jobs at once; return how long all of them took, and the one that took longest, in seconds."""
+
+    def create(_: int) -> float:
+        began = time.monotonic()
+        api.create()
+        return time.monotonic() - began
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(count) as pool:
+        longest = max(pool.map(create, range(count)))
+    return time.monotonic() - began, longest
+
+
+def through(stack: Stack, proxy: Proxy) -> str:
+    """Return the REDIS_URL that leads through `proxy`."""
+    return stack.valkey.url.replace(f":{stack.valkey.port}", f":{proxy.port}")
+
+
+@pytest.fixture
+def stalling(clean: Stack, configure: Configure) -> Iterator[Proxy]:
+    """Yield what stands between the functions and Redis."""
+    with Proxy(clean.valkey.port) as proxy:
+        configure(REDIS_URL=through(clean, proxy))
+        yield proxy
+        configure()
+
+
+def test_index_that_hangs_costs_each_create_a_quarter_second(
+    api: Api, clean: Stack, stalling: Proxy, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 creates at once take what they take without Redis and the wait for it, once and together, not 4 s each."""
+    monkeypatch.setattr(announce, "PAUSE", 1.0)
+    configure(REDIS_URL=None)
+    api.create()
+    plain, longest_plain = at_once(api)
+    configure(REDIS_URL=through(clean, stalling))
+    assert indexed(clean, api.create()["id"])
+    stalling.stall()
+    took, longest = at_once(api)
+    assert took < 2 * plain + 1
+    assert longest < 2 * longest_plain + 1
+    assert not indexed(clean, api.create()["id"])
+    stalling.heal()
+    wait_until(lambda: indexed(clean, api.create()["id"]))
+
+
+def test_one_create_at_a_time_tries_an_index_that_hung(
+    stalling: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, api: Api
+) -> None:
+    """The others skip it, and are answered while that one waits."""
+    monkeypatch.setattr(announce, "PAUSE", 0.5)
+    api.create()
+    stalling.stall()
+    api.create()
+    time.sleep(0.5)  # the pause itself
+    caplog.clear()
+    at_once(api, 16)
+    assert 1 <= caplog.text.count("no answer in 0.25 s") <= 2
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "rediss://127.0.0.1:1", "127.0.0.1:6379", "nonsense"])

@@ -26,6 +26,7 @@ class FanOut:
         self._ask_at = 0.0
         self._called = drainers is None or most <= 0
         self._calling: asyncio.Task[None] | None = None
+        self._stopped = False
 
     @property
     def _settled(self) -> int:
@@ -42,30 +43,44 @@ class FanOut:
             self._since, self._settled_before, self._ask_at = now, self._settled, now + AFTER
         return not self._called and now >= self._ask_at
 
-    def call(self, due: int, left: float) -> None:
-        """Begin to call as many as `due` jobs need in the `left` seconds; each call is tried once."""
+    def call(self, due: int, left: float, longest: float = 0.0) -> None:
+        """Begin to call as many as `due` jobs need in the `left` seconds; each call is tried once.
+
+        `longest`: the longest time limit that it has met. Less that, `left` is how long jobs may still be started.
+        """
         assert self._since is not None
         now = self._clock.monotonic()
         seconds = now - self._since
-        count = further(due, self._settled - self._settled_before, seconds, left, self._most)
+        count = further(due, self._settled - self._settled_before, seconds, left - longest, self._most)
         self._ask_at = now + seconds
         if count:
             self._called = True
             log.info("%d jobs are due: calling %d further drainers", due, count)
-            self._calling = asyncio.create_task(self._call(count))
+            self._calling = asyncio.create_task(self._call(count, left))
 
-    async def _call(self, count: int) -> None:
+    async def _call(self, count: int, left: float) -> None:
         assert self._drainers is not None
+        if self._stopped:
+            return
         try:
-            self._report.drainers = await asyncio.to_thread(self._drainers.call, count)
+            self._report.drainers = await asyncio.to_thread(self._drainers.call, count, left)
         except Exception:  # what was drained is not to be lost to the report by it
             log.exception("no drainers were called")
+        if self._stopped:  # meanwhile: those that had not been started were not told
+            self._drainers.stop()
+
+    def stop(self) -> None:
+        """Call no more, and have those that end with this process start nothing more; from a signal, too."""
+        self._called = self._stopped = True
+        if self._calling is not None and self._drainers is not None:
+            self._drainers.stop()
 
     async def end(self) -> None:
         """Wait for the calls, and for those that end with this process."""
         if self._calling is not None and self._drainers is not None:
             await self._calling
             await asyncio.to_thread(self._drainers.close)
+            self._calling = None
 
 
 def further(due: int, drained: int, seconds: float, left: float, most: int) -> int:

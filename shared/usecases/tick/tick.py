@@ -103,6 +103,7 @@ class Tick:
     def stop(self) -> None:
         """Start nothing more; what runs is finished, the rest handed back."""
         self._stopping = True
+        self._fan_out.stop()
         self._wakeup.happened()
 
     async def run(self) -> Report:
@@ -191,7 +192,7 @@ class Tick:
         page_moves = bool(self._index.moves.add)
         step = await self._index.claim([(quota.types, quota.room) for quota in quotas], ask)
         if step is not None and count:
-            self._fan_out.call(step.due, self._left - self._running.longest)
+            self._fan_out.call(step.due, self._left, self._running.longest)
         if step is not None and page_moves:
             able = {type_ for quota in quotas if quota.room for type_ in quota.types}
             self._gave = any(lane.type in able for lane in step.grown)
