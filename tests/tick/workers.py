@@ -58,6 +58,23 @@ async def slow(payload: Note, ctx: Context) -> None:
     await asyncio.sleep(payload.seconds)
 
 
+@handler("slow_boom", payload=Note, timeout=5)
+async def slow_boom(payload: Note, ctx: Context) -> dict[str, int]:
+    """Wait as long as the payload says, then raise; one that does not wait returns."""
+    enter(ctx)
+    if not payload.seconds:
+        return {"n": payload.n}
+    await asyncio.sleep(payload.seconds)
+    raise RuntimeError("boom")
+
+
+@handler("slow_process", payload=Note, timeout=5, isolation="process")
+def slow_process(payload: Note, ctx: Context) -> None:
+    """Block a child as long as the payload says."""
+    enter(ctx)
+    time.sleep(payload.seconds)
+
+
 @handler("brief", payload=Note, timeout=1)
 async def brief(payload: Note, ctx: Context) -> None:
     """Wait for half of the time limit."""

@@ -55,6 +55,7 @@ local function priorities(priority) return KEYS[4 + priority] end
 -- First, as a key that holds something else ends the script here, before it has changed anything.
 local generation, awake_text = redis.call('GET', KEYS[1]), redis.call('GET', AWAKE)
 redis.call('LLEN', KEYS[2])
+for at = 4, #KEYS do redis.call('ZCARD', KEYS[at]) end
 
 local touched, order = {}, {}
 local function touch(at)
