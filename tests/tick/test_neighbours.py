@@ -1,4 +1,4 @@
-"""What the users of the database, of Redis and of the handlers do beside a tick: each delays only what it touches."""
+"""What users of the database, of Redis and of the handlers do beside a tick: each delays only what it touches."""
 
 import threading
 import time
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import psycopg
 import pytest
@@ -39,7 +40,7 @@ def without_index(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> De
 
 @contextmanager
 def user(deployment: Deployment) -> Iterator[psycopg.Connection]:
-    """Yield a connection of a user of the database, in a transaction that stays open; it is rolled back at the end."""
+    """Yield a connection of a user of the database, whose transaction stays open and is rolled back at the end."""
     with psycopg.connect(deployment.stack.database_url) as connection:
         yield connection
         connection.rollback()
@@ -90,7 +91,7 @@ def test_another_life_of_an_id_is_a_job_of_its_own(deployment: Deployment, type_
 
 
 def test_a_lease_of_another_life_is_nobodys(deployment: Deployment) -> None:
-    """A lease that was left behind by an older life of an id neither keeps the new one from its start nor ends it."""
+    """A lease that an older life of an id left behind neither keeps the new one from its start nor ends it."""
     job = deployment.create("note", {"n": 1})
     deployment.sql.execute(
         "insert into minutehand.leases (id, token, created_at, started_at, until)"
@@ -166,7 +167,8 @@ def test_bulk_deletes_and_settles_deadlock_nobody(deployment: Deployment) -> Non
             while not over.is_set():
                 with psycopg.connect(deployment.stack.database_url) as sql:
                     sql.execute(
-                        "delete from minutehand.jobs where id in (select id from minutehand.open order by random() limit 200)"
+                        "delete from minutehand.jobs where id in"
+                        " (select id from minutehand.open order by random() limit 200)"
                     )
                 time.sleep(0.02)
         except BaseException as e:  # noqa: BLE001 - told below
@@ -193,7 +195,7 @@ def test_bulk_deletes_and_settles_deadlock_nobody(deployment: Deployment) -> Non
 
 
 def test_a_row_that_fails_a_settle_takes_no_other_with_it(deployment: Deployment) -> None:
-    """A trigger of the user's raises for one job: the others are settled; it is named, and left alone for a minute."""
+    """A trigger of the user's raises for one job: the others are settled, and it is named."""
     bad = deployment.create("boom", max_retries=0)
     others = [deployment.create("note") for _ in range(30)]
     with bad_row(deployment, bad, "minutehand.finished"):
@@ -290,7 +292,7 @@ def test_two_types_of_one_priority_share_the_starts(
     deployment.wait_for_entry(300)
     process.terminate()
     process.communicate(timeout=60)
-    types = dict(deployment.sql.execute("select id::text, type from minutehand.jobs").fetchall())
+    types: dict[str, str] = dict(deployment.sql.execute("select id::text, type from minutehand.jobs").fetchall())
     first = [types[job] for job in deployment.order()[:300]]
     assert first.count("longest") >= 75
 
@@ -351,7 +353,9 @@ def test_a_cluster_without_nodes_is_an_index_that_is_away(
 def test_foreign_content_of_the_index_ends_no_tick(deployment: Deployment) -> None:
     """Members that are no ids, odd scores, ids of nobody, keys of another kind: all jobs run, and it is told."""
     jobs = [deployment.create("note") for _ in range(10)]
-    (prefix,) = {key.decode().rpartition(":due:")[0] for key in deployment.redis.keys("*:due:*")}
+    (prefix,) = {
+        key.decode().rpartition(":due:")[0] for key in cast("list[bytes]", deployment.redis.keys("*:due:*"))
+    }
     deployment.redis.zadd(
         f"{prefix}:due:note:0", {"foreign": 1, "\0": float("-inf"), str(uuid.uuid4()): 1, jobs[3]: float("inf")}
     )
@@ -361,7 +365,7 @@ def test_foreign_content_of_the_index_ends_no_tick(deployment: Deployment) -> No
     report = deployment.tick()
     assert (report.completed, report.index_errors) == (10, 0)
     assert report.index_foreign == 3
-    assert len(report.json()["index_foreign_named"]) == 3  # type: ignore[arg-type] - a list
+    assert len(report.index_foreign_named) == 3
 
 
 # ---------------------------------------------------------------- and more
@@ -373,7 +377,8 @@ def test_what_expired_ends_whatever_its_type(deployment: Deployment) -> None:
     [paused] = deployment.insert("note", expires_at=past)
     deployment.sql.execute("insert into minutehand.paused (type) values ('note')")
     (unknown,) = deployment.sql.execute(
-        "insert into minutehand.jobs (type, expires_at) values ('nobodys', now() - interval '5 s') returning id::text"
+        "insert into minutehand.jobs (type, expires_at) values ('nobodys', now() - interval '5 s')"
+        " returning id::text"
     ).fetchone() or ("",)
     [retried] = deployment.insert("slow", expires_at=past)
     deployment.sql.execute("update minutehand.open set attempt = 1 where id = %s", (retried,))

@@ -138,7 +138,8 @@ def test_no_long_queue_of_started_jobs(deployment: Deployment) -> None:
 
 
 INSIDE_THE_SCRIPT = (
-    "cmdstat_time", "cmdstat_zrange", "cmdstat_get", "cmdstat_llen", "cmdstat_zcard", "cmdstat_zrangebyscore", "cmdstat_set"
+    "cmdstat_time", "cmdstat_zrange", "cmdstat_get", "cmdstat_llen", "cmdstat_zcard", "cmdstat_zrangebyscore",
+    "cmdstat_set",
 )  # fmt: skip
 """What Redis counts as calls although no client sent them."""
 
