@@ -93,7 +93,11 @@ def test_a_query_given_twice_is_refused(boot: Boot, clean: Stack) -> None:
 
 @pytest.mark.parametrize(
     ("request_line", "status", "allow"),
-    [("DELETE /jobs", 405, "POST, GET"), ("PATCH /jobs/1", 405, "GET"), ("GET /nothing", 404, None)],
+    [
+        ("DELETE /jobs", 405, "POST, GET, HEAD, OPTIONS"),
+        ("PATCH /jobs/1", 405, "GET, HEAD, OPTIONS"),
+        ("GET /nothing", 404, None),
+    ],
 )
 def test_what_no_route_takes(boot: Boot, clean: Stack, request_line: str, status: int, allow: str | None) -> None:
     """The catch-all tells a wrong method from a wrong path, as a problem in plain text."""
