@@ -108,6 +108,14 @@ def test_what_no_route_takes(boot: Boot, clean: Stack, request_line: str, status
     assert body_of(answer)["status"] == status
 
 
+@pytest.mark.parametrize("path", ["/é", "/€", "/jobs/🎈", "/jobs/\udfff"])
+def test_path_in_any_script_leads_to_nothing(boot: Boot, clean: Stack, path: str) -> None:
+    """API Gateway decodes a path; what no Latin text can hold is a 404 and no error of the function."""
+    name = "get_job" if path.startswith("/jobs/") else "not_found"
+    answer = boot("api", f"infra.aws.api.{name}").invoke(http_event("GET", path, headers=SIGNED))
+    assert (answer.error, answer.body["statusCode"]) == (False, 404)
+
+
 def test_no_key_no_service(boot: Boot, clean: Stack) -> None:
     """Without configured keys every call is refused; without a record, health says so and the log says why."""
     keyless = boot("api", "infra.aws.api.list_jobs", MINUTEHAND_API_KEYS="")

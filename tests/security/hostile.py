@@ -246,9 +246,7 @@ def everything() -> dict[str, Sent]:
     found |= {
         f"method {method} of a job": Sent(405, method=method, path=f"/jobs/{JOB}") for method in ("POST", "DELETE")
     }
-    found |= {
-        f"key {key[:40]}": Sent(401, headers={"Authorization": key}, keyless=True) for key in KEYS
-    }
+    found |= {f"key {key[:40]}": Sent(401, headers={"Authorization": key}, keyless=True) for key in KEYS}
     found |= {
         f"idempotency {n}": Sent(422, headers={**json_, "Idempotency-Key": key}, body=JOB_BODY, **post)
         for n, key in enumerate(IDEMPOTENCY)
@@ -256,7 +254,9 @@ def everything() -> dict[str, Sent]:
     return found
 
 
-_START = b"POST /jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+_START = (
+    b"POST /jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+)
 _CHUNKED = _START + b"Transfer-Encoding: chunked\r\n\r\n"
 _CHUNK = b"%x\r\n%s\r\n" % (len(JOB_BODY), JOB_BODY)
 _END = b"0\r\n\r\n"
@@ -330,7 +330,7 @@ WIRE: dict[str, tuple[bytes, int]] = {
         b"GET http://evil.example/jobs HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
         421,
     ),
-    "a raw é in the path": (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 404),
-    "a raw byte in the path": (b"GET /\xff HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 404),
+    "a raw é in the path": (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 400),
+    "a raw byte in the path": (b"GET /\xff HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 400),
 }
 """What only a socket can send, and the status of the answer; `{key}` stands for a good key."""
