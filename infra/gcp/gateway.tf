@@ -27,7 +27,7 @@ locals {
   )
   openapi = {
     swagger  = "2.0"
-    info     = { title = "Minutehand", version = "1" }
+    info     = { title = "Minutehand", version = regex("VERSION = \"([^\"]+)\"", file("${path.module}/../../shared/version.py"))[0] }
     schemes  = ["https"]
     produces = ["application/json"]
     paths    = local.paths
