@@ -231,16 +231,17 @@ IDEMPOTENCY = ["\u00e9", "\u00ff", "k" * 256, "k" * 9000, "\t\u00e9"]
 
 def everything() -> dict[str, Sent]:
     """Return every request that any HTTP client can send, by a name."""
-    post = {"method": "POST"}
     json_ = {"Content-Type": "application/json"}
     found: dict[str, Sent] = {}
     found |= {f"cursor {n}": Sent(422, query=f"cursor={cursor}") for n, cursor in enumerate(CURSORS)}
     found |= {f"query {query[:30]}": Sent(422, query=query) for query in QUERIES}
     found |= {
-        f"body {n} {body[:40]!r}": Sent(status, headers=json_, body=body, **post)
+        f"body {n} {body[:40]!r}": Sent(status, "POST", headers=json_, body=body)
         for n, (body, status) in enumerate(BODIES.items())
     }
-    found |= {f"media {kind}": Sent(415, headers={"Content-Type": kind}, body=JOB_BODY, **post) for kind in MEDIA}
+    found |= {
+        f"media {kind}": Sent(415, headers={"Content-Type": kind}, body=JOB_BODY, method="POST") for kind in MEDIA
+    }
     found |= {f"path {path[:50]}": Sent(404, path=path) for path in PATHS}
     found |= {f"method {method}": Sent(status, method=method) for method, status in METHODS.items()}
     found |= {
@@ -248,7 +249,7 @@ def everything() -> dict[str, Sent]:
     }
     found |= {f"key {key[:40]}": Sent(401, headers={"Authorization": key}, keyless=True) for key in KEYS}
     found |= {
-        f"idempotency {n}": Sent(422, headers={**json_, "Idempotency-Key": key}, body=JOB_BODY, **post)
+        f"idempotency {n}": Sent(422, headers={**json_, "Idempotency-Key": key}, body=JOB_BODY, method="POST")
         for n, key in enumerate(IDEMPOTENCY)
     }
     return found

@@ -195,7 +195,7 @@ def test_tick_port_takes_no_pages_post(tick_port: FunctionServer, sent: dict[str
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "POST"])
 def test_no_origin_is_let_in_by_default(door: FunctionServer, origin: str, method: str) -> None:
     """Without CORS_ORIGINS no answer lets another site's page read it."""
-    sent = {"Origin": origin.encode("latin-1"), "Access-Control-Request-Method": b"POST"}
+    sent = {b"Origin": origin.encode("latin-1"), b"Access-Control-Request-Method": b"POST"}
     answer = httpx.request(method, f"{door.url}/jobs", headers=sent)
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
