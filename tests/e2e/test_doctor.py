@@ -66,6 +66,7 @@ def test_a_healthy_deployment_passes(healthy: Mapping[str, str]) -> None:
         ({"TICK_BUDGET_SECONDS": "soon"}, "must be a number"),
         ({"MAIL_URL": "pigeon://x"}, "MAIL_URL"),
         ({"WAKE_URL": "pigeon://x"}, "WAKE_URL must be"),
+        ({"CORS_ORIGINS": "example.com"}, "CORS_ORIGINS holds origins"),
         ({"MAX_DRAINERS": "2"}, "a tick calls no others"),
         ({"DRAINERS_URL": "pigeon://x"}, "DRAINERS_URL must be"),
         ({"STORE": "direct", "DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "PostgreSQL cannot be reached"),
