@@ -10,6 +10,6 @@ from shared.web.endpoint import endpoint, query, rendered
 @endpoint
 def list_jobs(request: Request) -> Response:
     """List jobs, latest created first."""
-    caller = composition.caller(request)
+    composition.caller(request)
     asked = read.ListRequest(**query(request, "status", "type", "limit", "cursor"))
-    return rendered(read.list_jobs(composition.record(), asked, caller.cursor_secret))
+    return rendered(read.list_jobs(composition.record(), asked))

@@ -71,6 +71,22 @@ def migrate(database_url: str, *, folder: Path = FOLDER, say: Callable[[str], No
     return applied
 
 
+def lacking(database_url: str, *, folder: Path = FOLDER) -> list[Migration]:
+    """Return the folder's migrations that the database lacks, in order, and change nothing.
+
+    A database that the CLI has never seen lacks all of them. Raises as `migrate` does.
+    """
+    ours = migrations(folder)
+    with psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as connection:
+        known = connection.execute("select to_regclass('supabase_migrations.schema_migrations')").fetchone()
+        if known is None or known[0] is None:
+            return ours
+        _refuse_newer(connection, ours)
+        rows = connection.execute("select version from supabase_migrations.schema_migrations").fetchall()
+    done = {version for (version,) in rows}
+    return [migration for migration in ours if migration.version not in done]
+
+
 def _create_record(connection: psycopg.Connection) -> None:
     with connection.transaction():
         _lock(connection)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from shared.domain.errors import ConfigError
 
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+_DIGEST = re.compile(r"sha-?[0-9]+\s*[:=$]", re.IGNORECASE)
 DEFAULT_BUDGET = 110.0
 """Seconds that a tick works: it outlives the minute, so that one that lingers can still start what comes due."""
 DEFAULT_LINGER = 70.0
@@ -23,6 +25,8 @@ class Settings:
     database_url: str
     redis_url: str
     api_key_hashes: tuple[bytes, ...]
+    cors_origins: tuple[str, ...]
+    """Whose pages may call the API from a browser; `shared/web/cors.py` answers by them."""
     handler_modules: tuple[str, ...]
     mail_url: str
     mail_from: str
@@ -49,6 +53,7 @@ def read(env: Mapping[str, str]) -> Settings:
         database_url=env.get("DATABASE_URL", ""),
         redis_url=env.get("REDIS_URL", ""),
         api_key_hashes=tuple(_key_hash(key) for key in _words(env, "MINUTEHAND_API_KEYS")),
+        cors_origins=_origins(env),
         handler_modules=_words(env, "HANDLERS"),
         mail_url=env.get("MAIL_URL", ""),
         mail_from=env.get("MAIL_FROM", ""),
@@ -64,6 +69,15 @@ def read(env: Mapping[str, str]) -> Settings:
         max_drainers=int(_number(env, "MAX_DRAINERS", 0, 0, 1_000)),
         wake_url=env.get("WAKE_URL", ""),
     )
+
+
+def _origins(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the origins of CORS_ORIGINS, or `*`; raises `ConfigError` for what a browser never sends as one."""
+    found = _words(env, "CORS_ORIGINS")
+    for origin in found:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ConfigError("CORS_ORIGINS holds origins such as https://example.com, without a path, or *.")
+    return found
 
 
 def required(value: str, name: str) -> str:
@@ -86,8 +100,9 @@ def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 def _key_hash(key: str) -> bytes:
     """Return the SHA-256 of a key that is written plainly, or as `sha256:<hex>` so that no plaintext is kept."""
-    found = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", key)
-    if key.startswith("sha256:") and not found:
+    found = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", key, re.IGNORECASE)
+    # However it is spelled, it was meant as a digest, and a published digest must never become a key by itself.
+    if _DIGEST.match(key) and not found:
         raise ConfigError("MINUTEHAND_API_KEYS: sha256: is followed by 64 hexadecimal digits.")
     return bytes.fromhex(found[1]) if found else hashlib.sha256(key.encode()).digest()
 

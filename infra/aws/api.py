@@ -7,6 +7,7 @@ first request needs is imported and made then.
 import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from apig_wsgi import make_lambda_handler
 from werkzeug import Request
@@ -20,6 +21,8 @@ Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 TEXT = ("text/", "application/json", "application/problem+json")
 """Content types that go out as they are; anything else would be wrapped in base64."""
+_DECODED = ("rawPath", "rawQueryString")
+_ASCII = "".join(map(chr, range(128)))
 NEEDS: Mapping[str, Callable[[], object]] = {
     "create_job": composition.creator,
     "create_jobs": composition.creator,
@@ -37,4 +40,13 @@ def __getattr__(name: str) -> Handler:
         NEEDS.get(name, composition.record)()
     handler: Handler = make_lambda_handler(Request.application(function), non_binary_content_type_prefixes=TEXT)
     aws.started()
-    return handler
+    return lambda event, context: handler(spelled(event), context)
+
+
+def spelled(event: dict[str, Any]) -> dict[str, Any]:
+    """Return a request whose path and query are ASCII, as in HTTP: API Gateway decodes what a path escapes.
+
+    WSGI's paths are bytes spelled as Latin-1, in which most characters have no place.
+    """
+    parts = {name: quote(str(event.get(name) or ""), safe=_ASCII, errors="replace") for name in _DECODED}
+    return {**event, **parts}

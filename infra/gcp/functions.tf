@@ -54,7 +54,7 @@ resource "google_cloudfunctions2_function" "api" {
     max_instance_request_concurrency = 16
     service_account_email            = google_service_account.api.email
     ingress_settings                 = "ALLOW_ALL"
-    environment_variables            = merge({ SUPABASE_URL = var.supabase_url }, lookup(local.settings, each.key, {}))
+    environment_variables            = merge({ SUPABASE_URL = var.supabase_url, CORS_ORIGINS = join(",", var.cors_origins) }, lookup(local.settings, each.key, {}))
 
     dynamic "secret_environment_variables" {
       for_each = local.secrets_of[each.key]

@@ -7,7 +7,7 @@ locals {
     {
       for path in distinct(local.routes[*].path) : path => {
         for route in local.routes : route.method => {
-          operationId        = route.function
+          operationId        = route.method == "head" ? "${route.function}_head" : route.function
           parameters         = [for name in flatten(regexall("\\{(\\w+)\\}", path)) : { name = name, in = "path", required = true, type = "string" }]
           responses          = { default = { description = "As /openapi.json says." } }
           "x-google-backend" = { address = google_cloudfunctions2_function.api[route.function].service_config[0].uri, path_translation = "APPEND_PATH_TO_ADDRESS", disable_auth = true, deadline = 30 }
@@ -27,7 +27,7 @@ locals {
   )
   openapi = {
     swagger  = "2.0"
-    info     = { title = "Minutehand", version = "1" }
+    info     = { title = "Minutehand", version = regex("VERSION = \"([^\"]+)\"", file("${path.module}/../../shared/version.py"))[0] }
     schemes  = ["https"]
     produces = ["application/json"]
     paths    = local.paths

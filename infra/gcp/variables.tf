@@ -47,6 +47,12 @@ variable "handlers" {
   default     = []
 }
 
+variable "cors_origins" {
+  description = "Origins whose pages may call the API from a browser, such as https://example.com, or *; none by default."
+  type        = list(string)
+  default     = []
+}
+
 variable "mail_from" {
   description = "The sender of mails, as name@example.com."
   type        = string

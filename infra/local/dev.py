@@ -66,6 +66,7 @@ def run(env: Mapping[str, str] = os.environ, source: Path = MAIN) -> int:
     `env` gives PORT, TICK_SECONDS and DATA_DIR, as `Settings` has them; SUPABASE_URL with SUPABASE_KEY, and
     REDIS_URL, name real services, used in place of ours. `source` is the file that exports the functions.
     """
+    os.umask(0o077)  # whatever is written, by us or by what we start, is the owner's alone
     stop = StopSignal()
     with stop.handled():
         try:

@@ -1,5 +1,6 @@
 """Which services `minutehand dev` uses, and what its functions, the CLI and a person are told of them."""
 
+import secrets
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from infra.local.service import ServiceError
 
 KEY = "dev-key"
+"""The API's key while everything is local: with anything real behind it, a known one would be a hole."""
 UNKNOWN_KEY = "YOUR-KEY"
 """What is shown where MINUTEHAND_API_KEYS has hashes only."""
 SENDER = "minutehand@example.com"
@@ -47,15 +49,25 @@ class Given:
         """Whether a real Redis is named."""
         return "REDIS_URL" in self.env
 
+    @property
+    def real(self) -> bool:
+        """Whether anything is named that is not this machine's own: a service, a mail server, a bucket."""
+        places = [self.env.get("MAIL_URL", ""), *self.env.get("STORAGE_PREFIXES", "").split(",")]
+        return self.record or self.index or any(place and not place.strip().startswith("file:") for place in places)
+
     def over(self, local: Mapping[str, str], url: str) -> dict[str, str]:
         """Return the functions' settings: the caller's, else the `local` services'; and ours, at `url`."""
         names = ["MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "MINUTEHAND_API_KEYS"]
         names += RECORD if self.record else []
         names += ["REDIS_URL"] if self.index else []
-        defaults = {"MAIL_FROM": SENDER, "MINUTEHAND_API_KEYS": KEY}
-        values = {**defaults, **local, **{name: self.env[name] for name in names if name in self.env}}
+        given = {name: self.env[name] for name in names if name in self.env}
+        if self.real and KEY in (key.strip() for key in given.get("MINUTEHAND_API_KEYS", KEY).split(",")):
+            given["MINUTEHAND_API_KEYS"] = secrets.token_urlsafe(24)
+        values = {"MAIL_FROM": SENDER, "MINUTEHAND_API_KEYS": KEY, **local, **given}
         plain = [key for key in values["MINUTEHAND_API_KEYS"].split(",") if not key.strip().startswith("sha256:")]
-        key = self.env.get("MINUTEHAND_API_KEY") or (plain[0].strip() if plain else UNKNOWN_KEY)
+        asked = self.env.get("MINUTEHAND_API_KEY", "")
+        known = asked and (asked in (key.strip() for key in plain) or not plain)
+        key = asked if known else plain[0].strip() if plain else UNKNOWN_KEY
         return {**values, "MINUTEHAND_URL": url, "MINUTEHAND_API_KEY": key}
 
 

@@ -16,6 +16,8 @@ from infra.local.supabase_keys import Keys, Unauthorized
 PREFIX = b"/rest/v1"
 CHUNK = 256 * 1024
 """Bytes read at once."""
+MAX_UNWANTED = 4 * 1024 * 1024
+"""Bytes of a refused request that are read before its connection is closed."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, no failure
@@ -142,10 +144,14 @@ async def _pass_answer(upstream: Peer, client: Peer) -> None:
 
 
 async def _answer(client: Peer, refused: Refused) -> None:
-    # The rest of the request is read first: closing on unread bytes would reset the answer away.
-    while client.http.their_state is h11.SEND_BODY:
-        await client.receive()
+    # The rest of the request is read first: closing on unread bytes would reset the answer away. Not without end.
+    left = MAX_UNWANTED
+    while client.http.their_state is h11.SEND_BODY and left > 0:
+        event = await client.receive()
+        left -= len(event.data) if isinstance(event, h11.Data) else 0
     headers = [("content-type", "application/json"), ("content-length", str(len(refused.body)))]
+    if left <= 0:
+        headers.append(("connection", "close"))
     await client.send(h11.Response(status_code=refused.status, headers=headers))
     await client.send(h11.Data(data=refused.body))
     await client.send(h11.EndOfMessage())

@@ -13,6 +13,8 @@ from typing import IO
 from infra.local.service import ServiceError
 
 SECRETS = "secrets.json"
+OURS = ("logs", "outbox", "objects")
+"""Folders that only we use: mail, pictures and what handlers print are nobody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,13 @@ class DataFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            # As root, PostgreSQL's user must pass: it can list nothing, and what lies here is private in itself.
+            self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            for name in OURS:
+                (self.path / name).mkdir(exist_ok=True)
+                (self.path / name).chmod(0o700)
             lock = (self.path / "lock").open("a+")
+            (self.path / "lock").chmod(0o600)
         except OSError as error:
             raise ServiceError(f"{self.path} cannot be used: {error.strerror}") from None
         try:

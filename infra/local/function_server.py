@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 ROOT = Path(__file__).parents[2]
+ARRIVING = 256
+"""Requests that may be on their way in at once; each has the worker's ARRIVAL seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +79,24 @@ class FunctionServer(Service):
 
 def load(functions: Functions) -> "WSGIApplication":
     """Return the WSGI application for `functions`."""
-    from infra.local import gateway, routes  # noqa: PLC0415 - the starter needs no functions-framework
+    from infra.local import door, gateway, routes  # noqa: PLC0415 - the starter needs no functions-framework
 
     if functions.function:
-        return gateway.application(functions.function, Path(functions.source))
-    return gateway.gateway(routes.read(Path(functions.routes)), Path(functions.source))
+        alone = gateway.application(functions.function, Path(functions.source))
+        return door.Door(alone, functions.threads, scheduled=True)
+    return door.Door(
+        gateway.gateway(routes.read(Path(functions.routes)), Path(functions.source)), functions.threads
+    )
 
 
 def options(functions: Functions) -> dict[str, object]:
     """Return gunicorn's settings."""
     return {
         "bind": f"127.0.0.1:{functions.port}",
-        "worker_class": "gthread",
+        "worker_class": "infra.local.worker.Worker",
         "workers": 1,
-        "threads": functions.threads,
+        # Most of them wait for a request to arrive: the doors let `functions.threads` of them go on.
+        "threads": ARRIVING,
         "timeout": 120,  # of the worker's heartbeat: a thread may take longer
         "graceful_timeout": functions.grace,
         "keepalive": 75,

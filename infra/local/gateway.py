@@ -17,7 +17,7 @@ class Gateway:
     """A WSGI application over one application per function.
 
     A request goes to the function whose method and path match, the most literal path first. Anything else,
-    a known path with another method and HEAD included, goes to the catch-all. The function sees the whole
+    a known path with another method included, goes to the catch-all. The function sees the whole
     path, and no `{id}` taken out of it.
     """
 

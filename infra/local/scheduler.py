@@ -15,6 +15,7 @@ MOST = 4
 """Calls under way at once: one more is left out, as a cloud's concurrency limit would."""
 WOKEN = b'{"woken": true}'
 """The body that tells a tick that it is not the schedule's."""
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 ANSWER_LIMIT = 300.0
 """Seconds after which an answer is no longer waited for."""
 
@@ -76,9 +77,17 @@ class WakeServer:
 
     def __init__(self, scheduler: Scheduler) -> None:
         class Handler(BaseHTTPRequestHandler):
+            timeout = 5
+            """Seconds that half a request is waited for."""
+
             def do_POST(self) -> None:
-                scheduler.run_now()
-                self.send_response(HTTPStatus.OK)
+                # Neither a page of another site nor one whose name was given our address calls a tick.
+                name = (self.headers.get("Host") or "").rpartition(":")[0]
+                if "Origin" in self.headers or "Sec-Fetch-Site" in self.headers or name not in LOOPBACK:
+                    self.send_response(HTTPStatus.FORBIDDEN)
+                else:
+                    scheduler.run_now()
+                    self.send_response(HTTPStatus.OK)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 

@@ -117,8 +117,6 @@ class Stack:
         Raises ServiceError, MigrationError or psycopg.Error; nothing runs then.
         """
         try:
-            (self.folder.path / "outbox").mkdir(exist_ok=True)
-            (self.folder.path / "objects").mkdir(exist_ok=True)
             # Valkey reads its data while PostgreSQL starts.
             if self._index:
                 self.valkey.spawn()

@@ -1,5 +1,6 @@
 """How the command line calls a running API."""
 
+import os
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -11,6 +12,11 @@ from shared.domain.errors import ConfigError
 Url = Annotated[str, typer.Option(envvar="MINUTEHAND_URL", help="Where the API is.")]
 Key = Annotated[str, typer.Option(envvar="MINUTEHAND_API_KEY", help="The API key.", show_default=False)]
 LOCAL = "http://127.0.0.1:8080"
+
+
+def colour(name: str) -> str | None:
+    """Return the colour to print in: none where NO_COLOR says so (no-color.org)."""
+    return None if os.environ.get("NO_COLOR") else name
 
 
 def headers_of(key: str) -> Mapping[str, str]:

@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 
 from shared.cli import jobs
+from shared.cli.api import colour
 from shared.cli.doctor import doctor
 from shared.cli.operate import dev, migrate, sync, tick
 from shared.cli.prune import prune
 from shared.domain.errors import MinutehandError
+from shared.version import VERSION
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="""A distributed task scheduler made of cloud functions.
 
@@ -36,6 +37,12 @@ app.command()(doctor)
 app.add_typer(jobs.app, name="jobs")
 
 
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"minutehand {VERSION}")
+        raise typer.Exit
+
+
 @app.callback()
 def settings(
     env: Annotated[
@@ -43,6 +50,9 @@ def settings(
         typer.Option(help="Read KEY=value lines from this file; the environment's own values win.", exists=True),
     ] = None,
     *,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to standard error.")] = False,
 ) -> None:
     """Read the settings before any command."""
@@ -63,7 +73,7 @@ def main() -> None:
     try:
         app()
     except MinutehandError as e:
-        typer.secho(f"minutehand: {e}", fg=typer.colors.RED, err=True)
+        typer.secho(f"minutehand: {e}", fg=colour(typer.colors.RED), err=True)
         sys.exit(1)
 
 

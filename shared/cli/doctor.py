@@ -1,17 +1,20 @@
 """`minutehand doctor`: connects to each configured service and says in plain words what is wrong."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import typer
 from redis.exceptions import AuthenticationError, RedisError
 
 from shared import composition
 from shared.adapters.redis_index import Server
+from shared.cli.api import colour
 from shared.domain.errors import ConfigError, MinutehandError, RecordSetupError, RecordUnavailableError
 
 SKEW = 2.0
@@ -29,6 +32,14 @@ HARMLESS: Mapping[str, Mapping[str, Any]] = {
     "minutehand_prune_v1": {"keep_s": 10**10, "max_rows": 0},
 }
 """A call of each function that changes nothing: it shows that the function is there and may be called."""
+MIN_KEY = 16
+"""Characters of an API key below which it can be guessed."""
+LOCAL_KEY = "dev-key"
+"""The key of `minutehand dev`, which nothing real is to have."""
+SILENCE = 120.0
+"""Seconds after which a tick is missed: the schedule's comes each minute."""
+LATE = 60.0
+"""Seconds after which a job that is due was left lying: a scheduled tick comes each minute."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1", None)
 
 
@@ -51,8 +62,8 @@ def doctor(
         if as_json:
             typer.echo(json.dumps(asdict(finding)))
         else:
-            colour = typer.colors.GREEN if finding.ok else typer.colors.RED
-            typer.secho(f"{'✓' if finding.ok else '✗'} {finding.about}: {finding.said}", fg=colour)
+            shade = typer.colors.GREEN if finding.ok else typer.colors.RED
+            typer.secho(f"{'✓' if finding.ok else '✗'} {finding.about}: {finding.said}", fg=colour(shade))
     raise typer.Exit(int(sick))
 
 
@@ -92,7 +103,19 @@ def _set(name: str, *values: str) -> str:
 def _api_keys() -> Iterator[Finding]:
     count = len(composition.settings().api_key_hashes)
     said = f"{count} may call" if count else "MINUTEHAND_API_KEYS is not set: every call of the API is refused"
-    yield Finding("API keys", ok=count > 0, said=said)
+    if weak := sum(map(_weak, os.environ.get("MINUTEHAND_API_KEYS", "").split(","))):
+        said = f"{said}; {weak} of them can be guessed: make each with `openssl rand -hex 32`"
+    yield Finding("API keys", ok=count > 0 and not weak, said=said)
+
+
+def _weak(key: str) -> bool:
+    """Tell whether a key that is written plainly can be guessed: too short, or of too few characters."""
+    key = key.strip()
+    if not key or key.lower().startswith("sha256:"):
+        return False
+    if key == LOCAL_KEY:
+        return urlsplit(composition.settings().supabase_url).hostname not in LOOPBACK
+    return len(key) < MIN_KEY or len(set(key)) < MIN_KEY // 2
 
 
 def _handlers() -> str:
@@ -113,6 +136,8 @@ def _record() -> Iterator[Finding]:
     yield Finding("record", ok=True, said=f"answers; installation {answer['installation']}")
     if composition.settings().store == "rest" and _in_clear(url, "https"):
         yield Finding("record", ok=False, said="SUPABASE_URL has no TLS: the key is sent in clear; use https://")
+    yield from _ticks()
+    yield from _oldest()
     yield from _functions()
     yield from _clock("record", datetime.fromisoformat(str(answer["now"])).timestamp())
 
@@ -129,6 +154,33 @@ def _setup_fault(error: RecordSetupError) -> str:
     if "PGRST202" in said or "42883" in said:
         return "the migrations are missing: run `minutehand migrate --database-url …`"
     return f"SUPABASE_KEY is refused: {said}"
+
+
+def _ticks() -> Iterator[Finding]:
+    """Tell when a tick last looked for work. Asked first: calling the page, as below, looks like a tick."""
+    try:
+        listed = composition.record().list(None, None, 1, None).jobs
+        found: Any = composition.record().explain(UUID(str(listed[0]["id"]))) if listed else None
+    except MinutehandError:
+        return  # what is wrong is told below, function by function
+    if found is None:
+        yield Finding("ticks", ok=True, said="no job yet that could tell when the last one was")
+        return
+    ago = None if found["tick_ms"] is None else -found["tick_ms"] / 1000
+    missed = ago is None or ago > SILENCE
+    last = "none has been seen yet" if ago is None else f"the last one was {ago:.0f} s ago"
+    yield Finding("ticks", ok=not missed, said=f"{last}{': check that the schedule calls it' if missed else ''}")
+
+
+def _oldest() -> Iterator[Finding]:
+    """Tell how long the oldest due job has been waiting. This counts as a tick: so it names the real types."""
+    try:
+        ages = composition.record().page(sorted(composition.handlers()), 0, 1).oldest
+    except MinutehandError:
+        return
+    oldest = max(ages.values(), default=0)
+    said = f"the oldest is due since {oldest:.0f} s" if ages else "no job is due"
+    yield Finding("due jobs", ok=oldest <= LATE, said=said)
 
 
 def _functions() -> Iterator[Finding]:

@@ -125,6 +125,10 @@ def _send(api: httpx.Client, batch: Batch, label: str, file: Path) -> bool:
             answer = api.post("/jobs/batch", content=batch.body(), headers=headers)
         except httpx.HTTPError as e:
             said = f"{api.base_url} does not answer: {e}"
+            if batch.first == 1 and wait == WAITS[0]:
+                _refuse_dead(api, said)
+            if wait:
+                typer.echo(f"{said}; asking again in {wait} s", err=True)
         else:
             if answer.is_success:
                 return "Idempotency-Replayed" in answer.headers
@@ -134,6 +138,16 @@ def _send(api: httpx.Client, batch: Batch, label: str, file: Path) -> bool:
         if wait:
             time.sleep(wait)
     raise MinutehandError(f"{said}\nRun it again to go on from line {batch.first}.")
+
+
+def _refuse_dead(api: httpx.Client, said: str) -> None:
+    """Raise `MinutehandError` where nothing was created and nothing listens: an address does not mend itself."""
+    try:
+        api.get("/health", timeout=5)
+    except httpx.ConnectError as e:
+        raise MinutehandError(f"{said}\nNothing is created: set MINUTEHAND_URL to where the API is.") from e
+    except httpx.HTTPError:
+        pass  # something is there, and may be slow
 
 
 def _placed(answer: httpx.Response, batch: Batch, file: Path) -> str:

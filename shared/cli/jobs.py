@@ -4,11 +4,12 @@ import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from shared.cli.api import LOCAL, Key, Url, headers_of, told
 from shared.cli.import_jobs import import_
@@ -16,9 +17,11 @@ from shared.domain.errors import ConfigError, MinutehandError
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Create, import, list, show and cancel jobs through a running API (MINUTEHAND_URL, MINUTEHAND_API_KEY).",
+    help="Create, import, list, show, explain and cancel jobs through an API (MINUTEHAND_URL, MINUTEHAND_API_KEY).",
 )
 
+ID_WIDTH = 36
+"""Characters of an id, which is shown whole however narrow the terminal: it is there to be copied."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON.")]
 Id = Annotated[str, typer.Argument(help="The job's id.")]
 app.command("import")(import_)
@@ -73,7 +76,7 @@ def list_(
     if as_json:
         typer.echo(json.dumps(page))
         return
-    table = Table("id", "type", "status", "attempt", "run_at", "reason")
+    table = Table(Column("id", no_wrap=True, min_width=ID_WIDTH), "type", "status", "attempt", "run_at", "reason")
     for job in page["jobs"]:
         table.add_row(
             job["id"], job["type"], job["status"], str(job["attempt"]), job["run_at"], job["reason"] or ""
@@ -86,13 +89,20 @@ def list_(
 @app.command()
 def show(job_id: Id, url: Url = LOCAL, key: Key = "") -> None:
     """Print one job, whole, as JSON."""
-    typer.echo(json.dumps(_call(url, key, "GET", f"/jobs/{job_id}"), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(_call(url, key, "GET", f"/jobs/{quote(job_id, safe='')}"), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def explain(job_id: Id, url: Url = LOCAL, key: Key = "", *, as_json: AsJson = False) -> None:
+    """Say in words why a job is where it is."""
+    said = _call(url, key, "GET", f"/jobs/{quote(job_id, safe='')}/explain")
+    typer.echo(json.dumps(said) if as_json else "\n".join([f"{said['id']} is {said['status']}", *said["because"]]))
 
 
 @app.command()
 def cancel(job_id: Id, url: Url = LOCAL, key: Key = "", *, as_json: AsJson = False) -> None:
     """Cancel a pending job."""
-    job = _call(url, key, "PUT", f"/jobs/{job_id}/cancel")
+    job = _call(url, key, "PUT", f"/jobs/{quote(job_id, safe='')}/cancel")
     typer.echo(json.dumps(job) if as_json else f"{job['id']} is {job['status']}")
 
 

@@ -97,13 +97,20 @@ def migrate(
     database_url: Annotated[
         str, typer.Option(envvar="DATABASE_URL", help="postgresql://… of the database's owner.")
     ],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and change nothing.")] = False,
 ) -> None:
-    """Apply the migrations that the database lacks, and record them as the Supabase CLI does."""
+    """Show the migrations that the database lacks, apply them, and record them as the Supabase CLI does."""
     import psycopg  # noqa: PLC0415 - needs the packages of the `local` extra
 
     from infra import migrate as migrations  # noqa: PLC0415 - likewise
 
     try:
+        lacking = migrations.lacking(database_url)
+        if lacking or dry_run:
+            typer.echo(f"To apply: {', '.join(map(str, lacking))}" if lacking else "There is nothing to apply.")
+        if dry_run:
+            return
         applied = migrations.migrate(database_url, say=typer.echo)
     except (migrations.MigrationError, psycopg.Error) as e:
         raise MinutehandError(str(e).strip()) from e

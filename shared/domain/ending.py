@@ -1,6 +1,7 @@
 """What a handler did, as an outcome: the same in a task, a thread and a child process."""
 
 import json
+import re
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,13 @@ from shared.domain.json_value import JsonValue, check, object_of, stored_size
 from shared.domain.outcome import AskedRetry, GaveUp, Outcome, Raised, Refused, Returned
 from shared.domain.policy import cut
 
+_FOREIGN = re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python3|^<")
+"""Files whose frames a caller is not told of: libraries', and Python's own."""
+_ROOTS = "app|dev|etc|home|layers|lib|mnt|opt|private|proc|root|run|srv|sys|tmp|usr|Users|var|workspace"
+_FOLDERS = re.compile(rf"(?<![\w/:.])/(?:{_ROOTS})/(?:[^\s/'\":,;<>()]+/)*")
+"""The folders of a path of the machine. Other paths are a URL's or a pointer's, and say what is wrong."""
+_REPORT = re.compile(r"\n\s*\n?Debug source:.*", re.DOTALL)
+"""What obstore appends to its messages: the Rust values behind the error."""
 _FRAMES = 5
 """Innermost stack frames that are told of an exception."""
 
@@ -66,10 +74,19 @@ def raised(error: BaseException) -> Outcome:
 
 
 def _told(error: BaseException) -> str:
-    """Return the exception and its innermost frames, the exception first: the end is what gets cut."""
+    """Return the exception and its innermost frames, the exception first: the end is what gets cut.
+
+    Callers read it: so no path of the machine stands in it, and no frame of a library or of Python itself.
+    """
     try:
         said = "".join(traceback.format_exception_only(error)).strip()
     except Exception:  # noqa: BLE001 - __str__ of a stranger's exception
         said = type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    return cut("\n".join([said, *(f"  at {f.filename}:{f.lineno} in {f.name}" for f in reversed(frames))]))
+    own = [f for f in traceback.extract_tb(error.__traceback__) if not _FOREIGN.search(f.filename)]
+    places = [f"  at {f.filename.rpartition('/')[2]}:{f.lineno} in {f.name}" for f in reversed(own[-_FRAMES:])]
+    return cut("\n".join([_without_paths(said), *places]))
+
+
+def _without_paths(text: str) -> str:
+    """Return `text` without folders of the machine and without a library's own report of itself."""
+    return _FOLDERS.sub("…/", _REPORT.sub("", text))

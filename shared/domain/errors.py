@@ -85,6 +85,22 @@ class NotJsonError(RequestError):
     """The body is not JSON."""
 
 
+class BodyCutError(RequestError):
+    """The body was cut off, or its chunks or its length are not as HTTP has them."""
+
+
+class TooSlowError(RequestError):
+    """The request did not arrive in time."""
+
+
+class MisdirectedError(RequestError):
+    """Nothing here goes by the host that the request names."""
+
+
+class CrossOriginError(RequestError):
+    """Pages of other sites may not call this."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What is wrong with one value: where (a JSON pointer, RFC 6901, or a parameter's name), and why."""

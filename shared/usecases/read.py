@@ -43,8 +43,8 @@ class ListRequest:
     cursor: str | None = None
 
 
-def list_jobs(record: Record, asked: ListRequest, secret: bytes) -> dict[str, JsonValue]:
-    """Return `{jobs, next_cursor}`, latest created first; cursors are good for `secret`'s owner and filters.
+def list_jobs(record: Record, asked: ListRequest) -> dict[str, JsonValue]:
+    """Return `{jobs, next_cursor}`, latest created first; a cursor is good for the same filters.
 
     Raises `InvalidError` for an unknown status, an impossible type, a limit out of range or a cursor not ours.
     """
@@ -54,12 +54,12 @@ def list_jobs(record: Record, asked: ListRequest, secret: bytes) -> dict[str, Js
     if asked.type is not None and not NAME.match(asked.type):
         raise InvalidError([Fault("type", "not the name of a handler")])
     filters = f"{asked.status or ''}|{asked.type or ''}"
-    after = decode(asked.cursor, secret=secret, filters=filters) if asked.cursor is not None else None
+    after = decode(asked.cursor, filters=filters) if asked.cursor is not None else None
     listed = record.list(asked.status, asked.type, limit + 1, after)
     more = len(listed.jobs) > limit
     return {
         "jobs": listed.jobs[:limit],
-        "next_cursor": encode(listed.positions[limit - 1], secret=secret, filters=filters) if more else None,
+        "next_cursor": encode(listed.positions[limit - 1], filters=filters) if more else None,
     }
 
 

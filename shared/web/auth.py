@@ -19,11 +19,6 @@ class Caller:
         """What the record knows the caller by: a digest of the hash, so that the hash itself stays here."""
         return hashlib.sha256(b"owner:" + self.key_hash).hexdigest()[:32]
 
-    @property
-    def cursor_secret(self) -> bytes:
-        """What signs the caller's cursors."""
-        return hashlib.sha256(b"cursor:" + self.key_hash).digest()
-
 
 def authenticate(authorization: str | None, key_hashes: Sequence[bytes]) -> Caller:
     """Return the caller that an Authorization header names.
@@ -32,7 +27,7 @@ def authenticate(authorization: str | None, key_hashes: Sequence[bytes]) -> Call
     configured.
     """
     scheme, _, key = (authorization or "").partition(" ")
-    given = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
+    given = hashlib.sha256(key.strip().encode("utf-8", "surrogatepass")).digest()
     known = False
     for key_hash in key_hashes:
         known |= hmac.compare_digest(given, key_hash)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from werkzeug import Request, Response
 
 from shared.domain.errors import (
+    BodyCutError,
     BodyTooLargeError,
     ConfigError,
     Fault,
@@ -24,6 +25,7 @@ from shared.domain.errors import (
     RecordUnavailableError,
 )
 from shared.domain.json_value import JsonValue, parse
+from shared.web import cors
 from shared.web.problem import problem
 from shared.web.routes import methods_of
 
@@ -41,6 +43,11 @@ def endpoint(view: View) -> View:
 
     @functools.wraps(view)
     def answer(request: Request) -> Response:
+        if request.method == "OPTIONS" and (methods := methods_of(request.path)):
+            return cors.allow(request, Response(status=204, headers={"Allow": ", ".join(methods)}), methods)
+        return cors.allow(request, viewed(request))
+
+    def viewed(request: Request) -> Response:
         try:
             return view(request)
         except MinutehandError as e:
@@ -57,15 +64,20 @@ def endpoint(view: View) -> View:
 def json_body(request: Request, limit: int = MAX_BODY) -> JsonValue:
     """Return the request's JSON body, of at most `limit` bytes.
 
-    Raises `MediaTypeError`, `BodyTooLargeError`, `NotJsonError`, `InvalidError`.
+    Raises `MediaTypeError`, `BodyTooLargeError`, `BodyCutError`, `NotJsonError`, `InvalidError`.
     """
     if request.mimetype != "application/json":
         raise MediaTypeError
     if (request.content_length or 0) > limit:
         raise BodyTooLargeError(limit)
-    body = request.stream.read(limit + 1)
+    try:
+        body = request.stream.read(limit + 1)
+    except Exception as e:  # each server has errors of its own for a body that breaks HTTP
+        raise BodyCutError from e
     if len(body) > limit:
         raise BodyTooLargeError(limit)
+    if len(body) < (request.content_length or 0):
+        raise BodyCutError
     if not body:
         raise NotJsonError("The body is empty.")
     return parse(body)

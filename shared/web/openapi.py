@@ -1,6 +1,9 @@
 """The OpenAPI 3.1 document, made from the models that check requests and from the routes."""
 
+import re
 from collections.abc import Mapping
+from itertools import chain
+from itertools import count as count_from
 from typing import Any
 
 from pydantic.errors import PydanticInvalidForJsonSchema
@@ -10,6 +13,7 @@ from shared.domain.job import MAX_RESULT, Status
 from shared.domain.job_request import MAX_JOBS, JobRequest
 from shared.usecases.create import MAX_KEY
 from shared.usecases.read import DEFAULT_LIMIT, MAX_LIMIT
+from shared.version import VERSION
 from shared.web.routes import ROUTES
 
 Json = dict[str, Any]
@@ -23,9 +27,13 @@ def document(handlers: Mapping[str, Handler]) -> Json:
         "JobList": _object({"jobs": {"type": "array", "items": _ref("JobCard")}, "next_cursor": _or_null(_TEXT)}),
         "Problem": _problem(),
     }
-    for handler in handlers.values():
-        _add_request(handler, schemas)
-    requests = {name: _ref(f"{name}.request") for name in sorted(handlers)}
+    fixed = {**schemas, "JobRequest": {}, "BatchRequest": {}}
+    requests: Json = {}
+    for name in sorted(handlers):
+        made = _request(handlers[name], fixed)
+        fixed |= made
+        schemas |= made
+        requests[name] = _ref(next(reversed(made)))
     schemas["JobRequest"] = {
         "oneOf": list(requests.values()),
         "discriminator": {"propertyName": "type", "mapping": {name: ref["$ref"] for name, ref in requests.items()}},
@@ -36,10 +44,12 @@ def document(handlers: Mapping[str, Handler]) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "Minutehand",
-            "version": "1",
+            "version": VERSION,
             "description": "A distributed task scheduler. Clients must accept fields and statuses that this "
             "document does not name: later versions add some, and take none away.",
         },
+        # Relative to where it was fetched: a host that a request names is not ours to repeat.
+        "servers": [{"url": "/", "description": "Where this document was fetched."}],
         "paths": _paths(),
         "components": {
             "schemas": schemas,
@@ -130,20 +140,32 @@ def _problem() -> Json:
     )
 
 
-def _add_request(handler: Handler, schemas: Json) -> None:
-    """Put the schemas of a request for `handler`, of its payload and of the payload's parts among `schemas`."""
-    template = f"#/components/schemas/{handler.name}.{{model}}"
+def _request(handler: Handler, taken: Json) -> Json:
+    """Return the schemas of `handler`'s payload, of the payload's parts, and of a request, which is last.
+
+    Each has a name of its own, which is its title too: two handlers may both call their model `Payload`, and
+    generators of clients make a class of each title.
+    """
+    words = "".join(word.capitalize() for word in re.split(r"[_.-]+", handler.name))
+    for prefix in chain([words], (f"{words}{count}" for count in count_from(2))):
+        made = _schemas(handler, prefix)
+        if not made.keys() & taken.keys():
+            return made
+    raise AssertionError  # the numbers do not end
+
+
+def _schemas(handler: Handler, prefix: str) -> Json:
+    payload_name, request_name = f"{prefix}Payload", f"{prefix}Request"
     try:
-        payload = handler.payload.model_json_schema(ref_template=template)
+        payload = handler.payload.model_json_schema(ref_template=f"#/components/schemas/{prefix}Payload{{model}}")
     except PydanticInvalidForJsonSchema:
         payload = {"type": "object", "description": "Its model has checks that no schema can tell."}
-    for name, schema in payload.pop("$defs", {}).items():
-        schemas[f"{handler.name}.{name}"] = schema
-    schemas[f"{handler.name}.payload"] = payload
+    made: Json = {f"{payload_name}{name}": schema for name, schema in payload.pop("$defs", {}).items()}
+    made[payload_name] = payload
     asked = JobRequest.model_json_schema()
-    asked["properties"] |= {"type": {"const": handler.name}, "payload": _ref(f"{handler.name}.payload")}
-    asked["title"] = f"{handler.name}.request"
-    schemas[f"{handler.name}.request"] = asked
+    asked["properties"] |= {"type": {"type": "string", "const": handler.name}, "payload": _ref(payload_name)}
+    made[request_name] = asked
+    return {name: {**schema, "title": name} for name, schema in made.items()}
 
 
 def _answers(ok: Json, *problems: int) -> Json:

@@ -8,14 +8,18 @@ from shared.domain import errors as e
 
 STATUS: dict[type[e.MinutehandError], tuple[int, str]] = {
     e.NotJsonError: (400, "Not JSON"),
+    e.BodyCutError: (400, "Body cut"),
     e.UnauthorizedError: (401, "Unauthorized"),
     e.JobNotFoundError: (404, "No such job"),
+    e.CrossOriginError: (403, "Cross-origin"),
     e.RouteNotFoundError: (404, "Not found"),
     e.MethodNotAllowedError: (405, "Method not allowed"),
+    e.TooSlowError: (408, "Too slow"),
     e.NotCancellableError: (409, "Not cancellable"),
     e.IdempotencyMismatchError: (409, "Idempotency-Key reused"),
     e.BodyTooLargeError: (413, "Body too large"),
     e.MediaTypeError: (415, "Unsupported media type"),
+    e.MisdirectedError: (421, "Misdirected"),
     e.InvalidError: (422, "Invalid"),
     e.RecordUnavailableError: (503, "Record unavailable"),
     e.RecordStatementError: (503, "Record unavailable"),

@@ -17,9 +17,13 @@ ROUTES: Mapping[tuple[str, str], str] = {
 
 
 def methods_of(path: str) -> tuple[str, ...]:
-    """Return the methods that `path` takes; none for a path that is not ours. `/jobs/batch` is no job's path."""
+    """Return the methods that `path` takes; none for a path that is not ours. `/jobs/batch` is no job's path.
+
+    What takes GET takes HEAD, and everything takes OPTIONS (RFC 9110, section 9.1).
+    """
     exact = tuple(method for (method, route) in ROUTES if route == path)
-    return exact or tuple(method for (method, route) in ROUTES if _matches(route, path))
+    methods = exact or tuple(method for (method, route) in ROUTES if _matches(route, path))
+    return (*methods, *(("HEAD",) if "GET" in methods else ()), "OPTIONS") if methods else ()
 
 
 def _matches(route: str, path: str) -> bool:

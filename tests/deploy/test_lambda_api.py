@@ -93,7 +93,11 @@ def test_a_query_given_twice_is_refused(boot: Boot, clean: Stack) -> None:
 
 @pytest.mark.parametrize(
     ("request_line", "status", "allow"),
-    [("DELETE /jobs", 405, "POST, GET"), ("PATCH /jobs/1", 405, "GET"), ("GET /nothing", 404, None)],
+    [
+        ("DELETE /jobs", 405, "POST, GET, HEAD, OPTIONS"),
+        ("PATCH /jobs/1", 405, "GET, HEAD, OPTIONS"),
+        ("GET /nothing", 404, None),
+    ],
 )
 def test_what_no_route_takes(boot: Boot, clean: Stack, request_line: str, status: int, allow: str | None) -> None:
     """The catch-all tells a wrong method from a wrong path, as a problem in plain text."""
@@ -102,6 +106,14 @@ def test_what_no_route_takes(boot: Boot, clean: Stack, request_line: str, status
     assert answer.body["headers"].get("allow") == allow
     assert answer.body["headers"]["content-type"] == "application/problem+json"
     assert body_of(answer)["status"] == status
+
+
+@pytest.mark.parametrize("path", ["/é", "/€", "/jobs/🎈", "/jobs/\udfff"])
+def test_path_in_any_script_leads_to_nothing(boot: Boot, clean: Stack, path: str) -> None:
+    """API Gateway decodes a path; what no Latin text can hold is a 404 and no error of the function."""
+    name = "get_job" if path.startswith("/jobs/") else "not_found"
+    answer = boot("api", f"infra.aws.api.{name}").invoke(http_event("GET", path, headers=SIGNED))
+    assert (answer.error, answer.body["statusCode"]) == (False, 404)
 
 
 def test_no_key_no_service(boot: Boot, clean: Stack) -> None:

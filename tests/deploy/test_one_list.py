@@ -11,7 +11,7 @@ from shared.web.routes import ROUTES
 CELL = re.compile(r"`(GET|HEAD|POST|PUT|PATCH|DELETE) (/[^\s`?]*)[^`]*`")
 """A route as a table of the README writes it, with or without a query or a body behind it."""
 EVENTS = routes.read()
-DEPLOYED = {(route.method, route.path): route.function for route in EVENTS.routes}
+DEPLOYED = {(each.method, each.path): each.function for each in EVENTS.routes if each.method != "HEAD"}
 
 
 def test_main_exports_every_function() -> None:
@@ -35,6 +35,12 @@ def test_the_openapi_document_has_the_routes() -> None:
         for method, operation in operations.items()
     }
     assert described == DEPLOYED
+
+
+def test_what_takes_get_takes_head() -> None:
+    """Each route of GET has one of HEAD to the same function, and HEAD has no other."""
+    heads = {each.path: each.function for each in EVENTS.routes if each.method == "HEAD"}
+    assert heads == {path: function for (method, path), function in DEPLOYED.items() if method == "GET"}
 
 
 def test_the_readme_lists_the_routes() -> None:

@@ -1,5 +1,7 @@
 """What a handler did, as an outcome."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -225,3 +227,37 @@ def test_model_that_fails_refuses() -> None:
     outcome = admitted(handler(Broken), {})
     assert isinstance(outcome, Refused)
     assert outcome.error.startswith("KeyError: 'no'")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[Errno 2] No such file: '/home/me/minutehand/objects/a.png'", "[Errno 2] No such file: '…/a.png'"),
+        ("cannot load /var/task/greetings.so", "cannot load …/greetings.so"),
+        ("no /tmp/x/y: /usr/lib/z", "no …/y: …/z"),
+        ("GET /v1/users/5 of https://example.com/home/me is 404", None),
+        ("no object at s3://pictures/var/in.png", None),
+        ("file:///home/x.png is no picture", None),
+        ("/payload/size: too large", None),
+        ("Generic error: gone\n\nDebug source:\nReqwest { url: x }", "Generic error: gone"),
+    ],
+)
+def test_error_tells_no_path_of_the_machine(text: str, told: str | None) -> None:
+    """Callers read what an attempt ended with: folders and a library's own report are left out, URLs are not."""
+    outcome = raised(caught(OSError(text)))
+    assert isinstance(outcome, Raised)
+    first, place = outcome.error.rsplit("\n", 1)
+    assert first == f"OSError: {told or text}"
+    assert re.fullmatch(r"  at test_ending\.py:\d+ in caught", place)
+
+
+def test_error_tells_no_frame_of_a_library() -> None:
+    """Where in a library an error was raised is nobody's business: the handler's own line is told."""
+    try:
+        json.loads("{")
+    except ValueError as e:
+        outcome = raised(e)
+    assert isinstance(outcome, Raised)
+    places = [line for line in outcome.error.splitlines() if line.startswith("  at ")]
+    assert len(places) == 1
+    assert places[0].startswith("  at test_ending.py:")

@@ -15,6 +15,7 @@ from infra.local.stack import Stack
 from infra.local.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
+STRONG = "3f9c1e7ab2d84056"
 
 
 def doctor(env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
@@ -33,7 +34,7 @@ def doctor(env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
 @pytest.fixture
 def healthy(clean: Stack) -> dict[str, str]:
     """Return settings with nothing wrong."""
-    return {**clean.env, "MINUTEHAND_API_KEYS": "k"}
+    return {**clean.env, "MINUTEHAND_API_KEYS": STRONG}
 
 
 @pytest.fixture
@@ -65,6 +66,7 @@ def test_a_healthy_deployment_passes(healthy: Mapping[str, str]) -> None:
         ({"TICK_BUDGET_SECONDS": "soon"}, "must be a number"),
         ({"MAIL_URL": "pigeon://x"}, "MAIL_URL"),
         ({"WAKE_URL": "pigeon://x"}, "WAKE_URL must be"),
+        ({"CORS_ORIGINS": "example.com"}, "CORS_ORIGINS holds origins"),
         ({"MAX_DRAINERS": "2"}, "a tick calls no others"),
         ({"DRAINERS_URL": "pigeon://x"}, "DRAINERS_URL must be"),
         ({"STORE": "direct", "DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "PostgreSQL cannot be reached"),
@@ -77,6 +79,41 @@ def test_a_fault_is_told_in_words(healthy: Mapping[str, str], change: Mapping[st
     assert answer.returncode == 1
     assert told in answer.stdout, answer.stdout
     assert "Traceback" not in answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("key", ["a", "12345", "secret", "abcdefghijklmno", "a" * 40, "abab" * 10, f"{STRONG}, b"])
+def test_a_key_that_can_be_guessed_is_told(healthy: Mapping[str, str], key: str) -> None:
+    """A short key, and one of few characters, does not pass, nor is it printed."""
+    answer = doctor({**healthy, "MINUTEHAND_API_KEYS": key})
+    assert answer.returncode == 1
+    assert "1 of them can be guessed" in answer.stdout
+    assert len(key) < 10 or key not in answer.stdout
+
+
+def test_dev_key_is_for_this_machine_alone(healthy: Mapping[str, str]) -> None:
+    """What `minutehand dev` takes passes beside a local record, and beside no other."""
+    assert doctor({**healthy, "MINUTEHAND_API_KEYS": "dev-key"}).returncode == 0
+    answer = doctor({**healthy, "MINUTEHAND_API_KEYS": "dev-key", "SUPABASE_URL": "http://192.0.2.1.invalid"})
+    assert "can be guessed" in answer.stdout
+
+
+def test_the_last_tick_and_the_oldest_due_job_are_told(
+    healthy: Mapping[str, str], database: psycopg.Connection
+) -> None:
+    """A schedule that does not tick, and what it left lying, are the first thing that a doctor sees."""
+    database.execute("select minutehand.enqueue('generate_pdf')")
+    answer = doctor(healthy)
+    assert answer.returncode == 1
+    assert "✗ ticks: none has been seen yet: check that the schedule calls it" in answer.stdout
+    assert "✓ due jobs: the oldest is due since" in answer.stdout
+    answer = doctor(healthy)  # the first one looked for work, as a tick does
+    assert answer.returncode == 0, answer.stdout
+    assert "✓ ticks: the last one was" in answer.stdout
+    database.execute("update minutehand.ticks set at = at - interval '300 s'")
+    database.execute("update minutehand.open set run_at = run_at - interval '300 s'")
+    answer = doctor(healthy)
+    assert "✗ ticks: the last one was 30" in answer.stdout, answer.stdout
+    assert "✗ due jobs: the oldest is due since 30" in answer.stdout
 
 
 def test_a_publishable_key_is_known_for_what_it_is(clean: Stack, healthy: Mapping[str, str]) -> None:
@@ -118,7 +155,7 @@ def test_missing_and_old_migrations_are_told(tmp_path: Path) -> None:
     empty = tmp_path / "none"
     empty.mkdir()
     with Stack(tmp_path / "stack", migrations=empty) as stack:
-        env = {**stack.env, "MINUTEHAND_API_KEYS": "k"}
+        env = {**stack.env, "MINUTEHAND_API_KEYS": STRONG}
         answer = doctor(env)
         assert answer.returncode == 1
         assert "the migrations are missing" in answer.stdout

@@ -109,6 +109,14 @@ def test_env_file_is_private_and_can_be_sourced(dev: Dev) -> None:
     assert values["MINUTEHAND_URL"] == dev.url
 
 
+def test_what_lies_in_the_folder_is_the_owners_alone(dev: Dev) -> None:
+    """Nothing below DATA_DIR can be read by others: logs, mail, pictures, the database."""
+    open_to_others = [path for path in dev.data.iterdir() if path.stat().st_mode & 0o077]
+    logs = [path for path in (dev.data / "logs").iterdir() if path.stat().st_mode & 0o077]
+    assert (open_to_others, logs) == ([], [])
+    assert dev.data.stat().st_mode & 0o077 == (0o011 if os.geteuid() == 0 else 0)
+
+
 def test_ticks_come_on_and_outlive_the_tick_process(dev: Dev) -> None:
     """Ticks keep coming after the process that served them has retired itself."""
     for _ in range(8):
@@ -152,6 +160,8 @@ def test_named_services_are_used_in_place_of_local_ones(stack: Stack, tmp_path: 
     assert not (dev.data / "postgres").exists()
     assert not (dev.data / "valkey").exists()
     seen = httpx.get(dev.url + "/jobs").json()["env"]
+    assert seen["MINUTEHAND_API_KEYS"] != "dev-key"
+    assert f"API key   {seen['MINUTEHAND_API_KEYS']}\n" in dev.said
     assert (seen["SUPABASE_URL"], seen["REDIS_URL"]) == (named["SUPABASE_URL"], named["REDIS_URL"])
     dev.process.terminate()
     dev.process.communicate()

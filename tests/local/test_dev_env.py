@@ -29,7 +29,9 @@ def test_local_services_are_used_unless_others_are_named() -> None:
 def test_each_real_service_replaces_its_local_one() -> None:
     """A real Redis leaves the record local, and a real Supabase the index."""
     redis = {"REDIS_URL": "rediss://real"}
-    assert Given.of(redis, frozenset()).over(LOCAL, "u") == {**Given.of({}, frozenset()).over(LOCAL, "u"), **redis}
+    found = Given.of(redis, frozenset()).over(LOCAL, "u")
+    assert found["REDIS_URL"] == "rediss://real"
+    assert found["SUPABASE_URL"] == LOCAL["SUPABASE_URL"]
     given = Given.of(SUPABASE, frozenset())
     assert (given.record, given.index) == (True, False)
     assert given.over({"REDIS_URL": "redis://local"}, "u").items() >= SUPABASE.items()
@@ -59,3 +61,32 @@ def test_callers_keys_and_mail_win() -> None:
 def test_hash_is_not_told_as_a_key(keys: str, told: str) -> None:
     """Of hashed keys nobody can be told what to send."""
     assert Given.of({"MINUTEHAND_API_KEYS": keys}, frozenset()).over(LOCAL, "u")["MINUTEHAND_API_KEY"] == told
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        SUPABASE,
+        {"REDIS_URL": "rediss://real"},
+        {"MAIL_URL": "smtp://mail.example.com"},
+        {"STORAGE_PREFIXES": "s3://bucket/in/"},
+        {"STORAGE_PREFIXES": "file:///objects/, gs://bucket/out/"},
+        {**SUPABASE, "MINUTEHAND_API_KEYS": "dev-key", "MINUTEHAND_API_KEY": "dev-key"},
+        {**SUPABASE, "MINUTEHAND_API_KEYS": "a, dev-key"},
+    ],
+)
+def test_known_key_opens_nothing_real(named: dict[str, str]) -> None:
+    """With anything real behind the API its key is made by chance, and told: also where a shell has dev-key set."""
+    first, second = (Given.of(named, frozenset()).over(LOCAL, "u") for _ in range(2))
+    for values in (first, second):
+        assert values["MINUTEHAND_API_KEYS"] == values["MINUTEHAND_API_KEY"]
+        assert len(values["MINUTEHAND_API_KEY"]) >= 32
+    assert first["MINUTEHAND_API_KEY"] != second["MINUTEHAND_API_KEY"]
+
+
+def test_key_that_was_chosen_stays() -> None:
+    """A key of one's own is kept with real services, and a stale MINUTEHAND_API_KEY is not told in its place."""
+    own = {**SUPABASE, "MINUTEHAND_API_KEYS": "one-of-mine,other-of-mine"}
+    for asked, told in (("", "one-of-mine"), ("other-of-mine", "other-of-mine"), ("dev-key", "one-of-mine")):
+        values = Given.of({**own, "MINUTEHAND_API_KEY": asked}, frozenset()).over(LOCAL, "u")
+        assert (values["MINUTEHAND_API_KEYS"], values["MINUTEHAND_API_KEY"]) == (own["MINUTEHAND_API_KEYS"], told)

@@ -1,6 +1,7 @@
 """The front door answers for keys and passes the rest on, as Supabase's does."""
 
 import json
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -105,3 +106,13 @@ def test_without_postgrest_it_answers_503_and_recovers(who: Stack, client: httpx
     finally:
         who.postgrest.start()
     assert client.post(WHO, headers=headers).status_code == 200
+
+
+def test_refused_body_is_read_to_a_bound(who: Stack) -> None:
+    """Without a key a body in chunks that never ends is given up after some megabytes."""
+    piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    with socket.create_connection(("127.0.0.1", who.edge.port), timeout=10) as raw:
+        raw.sendall(b"POST /rest/v1/rpc/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            raw.sendall(piece * 1000)
+    assert httpx.get(who.edge.url, headers=_key(who.secrets.secret_key)).status_code == 404

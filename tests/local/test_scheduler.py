@@ -4,9 +4,10 @@ import json
 import socket
 import time
 
+import httpx
 import pytest
 
-from infra.local.scheduler import MOST, Scheduler, describe
+from infra.local.scheduler import MOST, Scheduler, WakeServer, describe
 
 
 def test_idle_tick_is_not_told() -> None:
@@ -44,3 +45,36 @@ def test_ticks_overlap_up_to_a_limit() -> None:
         while len(said) <= MOST:
             time.sleep(0.01)
         assert all(line.startswith("tick got no answer") for line in said[1:])
+
+
+class Called(Scheduler):
+    """A scheduler that counts what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 60, lambda _line: None)
+        self.calls = 0
+
+    def run_now(self) -> None:
+        """Count."""
+        self.calls += 1
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:80"},
+        {"Host": "127.0.0.1.evil.example:80"},
+    ],
+)
+def test_no_page_wakes_a_tick(sent: dict[str, str]) -> None:
+    """Where WAKE_URL leads takes the API's own post, and none that a browser sends for a page."""
+    scheduler = Called()
+    with WakeServer(scheduler) as server:
+        assert httpx.post(server.url, headers=sent).status_code == 403
+        assert scheduler.calls == 0
+        assert httpx.post(server.url).status_code == 200
+    assert scheduler.calls == 1

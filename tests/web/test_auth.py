@@ -1,5 +1,7 @@
 """Who may call."""
 
+from hashlib import sha256
+
 import pytest
 
 from tests.web.api import KEY, OTHER_KEY, Answer, Api
@@ -61,6 +63,23 @@ def test_without_a_configured_key_every_call_is_refused(
     """An empty setting opens nothing, least of all to an empty key."""
     configure(MINUTEHAND_API_KEYS=keys)
     assert refused(Api(key).get("/jobs"))
+
+
+@pytest.mark.parametrize("spelled", ["SHA256:{}", "Sha256:{}", "sha256:{}"])
+def test_digest_is_a_digest_however_it_is_spelled(api: Api, configure: Configure, spelled: str) -> None:
+    """The prefix's case does not count: else the published digest itself would be the key."""
+    configured = spelled.format(sha256(KEY.encode()).hexdigest())
+    configure(MINUTEHAND_API_KEYS=configured)
+    assert refused(Api(configured).get("/jobs"))
+    assert Api(KEY).get("/jobs").status == 200
+
+
+@pytest.mark.parametrize("keys", ["sha-256:{}", "SHA256={}", "sha256 :{}", "sha512:{}", "sha256:{}0", "sha256$x"])
+def test_what_looks_like_a_digest_is_never_a_key(api: Api, configure: Configure, keys: str) -> None:
+    """A digest that is spelled otherwise is an operator's mistake, told as such, and opens nothing."""
+    configured = keys.format(sha256(KEY.encode()).hexdigest())
+    configure(MINUTEHAND_API_KEYS=configured)
+    assert Api(configured).get("/jobs").status == Api(KEY).get("/jobs").status == 503
 
 
 def test_wrong_setting_is_the_operators(api: Api, configure: Configure, caplog: pytest.LogCaptureFixture) -> None:

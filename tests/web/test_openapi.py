@@ -1,9 +1,11 @@
 """`GET /openapi.json`."""
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ import main
 from infra.local import routes
 from shared import composition
 from shared.domain.handler import Handler, Isolation
+from shared.version import VERSION
 from shared.web import openapi
 from shared.web.routes import ROUTES
 from tests.web.api import Api, check, document
@@ -50,7 +53,7 @@ def test_document_tells_clients_to_expect_more(api: Api) -> None:
 def test_routes_are_those_that_are_deployed() -> None:
     """`serverless.yml`, the document and `main.py` name the same functions at the same places."""
     events = routes.read()
-    deployed = {(route.method, route.path): route.function for route in events.routes}
+    deployed = {(route.method, route.path): route.function for route in events.routes if route.method != "HEAD"}
     assert deployed == dict(ROUTES)
     assert {*deployed.values(), events.catch_all, *(s.function for s in events.schedules)} == set(main.FUNCTIONS)
     described = {
@@ -112,7 +115,71 @@ def test_payload_without_a_schema_is_any_object() -> None:
     handler = Handler("odd", Callback, 1, Isolation.THREAD, lambda _payload, _ctx: None)
     made = openapi.document({"odd": handler})
     OpenAPIV31SpecValidator(made).validate()
-    assert made["components"]["schemas"]["odd.payload"]["type"] == "object"
+    assert made["components"]["schemas"]["OddPayload"]["type"] == "object"
+
+
+class Part(BaseModel):
+    """A part of a payload, which has parts of its own."""
+
+    deeper: "list[Part]" = []
+    n: int = 1
+
+
+class P(BaseModel):
+    """A payload by a name that others use too."""
+
+    text: str
+    part: Part = Part()
+
+
+def _named(name: str, payload: type[BaseModel] = P) -> Handler:
+    return Handler(name, payload, 1, Isolation.THREAD, lambda _payload, _ctx: None)
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield every JSON object in `value`."""
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects(each)
+
+
+NAMES = ["p", "job", "batch", "a_b", "a.b", "a-b", "ab", "job_card", "problem", "a__b", "part", "x1", "x"]
+
+
+def test_schemas_have_names_of_their_own() -> None:
+    """Models of one name, and handlers whose names differ by a dot, get a schema each, titled by its own name."""
+    made = openapi.document({name: _named(name) for name in NAMES})
+    OpenAPIV31SpecValidator(made).validate()
+    schemas = made["components"]["schemas"]
+    titles = [schema["title"] for schema in schemas.values() if "title" in schema]
+    assert len(titles) == len(set(titles))
+    assert all(schema.get("title", name) == name for name, schema in schemas.items())
+    assert all(re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) for name in schemas), list(schemas)
+    mapping = schemas["JobRequest"]["discriminator"]["mapping"]
+    assert set(mapping) == set(NAMES)
+    for name, ref in mapping.items():
+        assert schemas[ref.rpartition("/")[2]]["properties"]["type"]["const"] == name
+    refs = {each["$ref"].rpartition("/")[2] for each in _objects(made) if "$ref" in each}
+    assert refs <= set(schemas)
+
+
+def test_what_has_a_default_is_not_required() -> None:
+    """No object of the document requires a field that has a default."""
+    made = openapi.document({**composition.handlers(), "p": _named("p")})
+    for each in _objects(made["components"]):
+        required = each.get("required")
+        with_default = [name for name, of in each.get("properties", {}).items() if "default" in of]
+        assert not isinstance(required, list) or not set(required) & set(with_default), each
+
+
+def test_document_says_where_it_is_and_which_version() -> None:
+    """There is a server, relative to the document, and one version number for all."""
+    made = openapi.document({})
+    assert [server["url"] for server in made["servers"]] == ["/"]
+    assert made["info"]["version"] == VERSION
+    changelog = Path("CHANGELOG.md").read_text()
+    assert "## [Unreleased]" in changelog or f"## [{VERSION}]" in changelog
 
 
 HEAVY = ("PIL", "fpdf", "obstore", "boto3", "markdown_it", "fontTools", "supabase", "pydantic_settings", "psycopg")

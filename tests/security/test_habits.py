@@ -1,0 +1,39 @@
+"""What the repository does so that nothing comes in by the back door, and what it says of its settings."""
+
+import json
+import re
+from pathlib import Path
+
+from shared import config
+
+ROOT = Path(__file__).parents[2]
+USES = re.compile(r"uses:\s*(\S+)(.*)")
+OF_DEV = {"PORT", "TICK_SECONDS", "DATA_DIR"}
+"""What `make dev` alone reads, and what nobody writes into a file for a deployment."""
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    """A tag of an action can be moved to another commit, a commit cannot; its release stands beside it."""
+    found = [use for file in (ROOT / ".github").rglob("*.yml") for use in USES.findall(file.read_text())]
+    assert found
+    for action, said in found:
+        assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r"\s*# v\d+\.\d+\.\d+", said), action
+
+
+def test_npm_runs_no_script_of_a_package() -> None:
+    """Installing the Node tools runs nothing of theirs."""
+    assert "ignore-scripts=true" in (ROOT / ".npmrc").read_text().splitlines()
+    ours = set(json.loads((ROOT / "package.json").read_text())["dependencies"])
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    assert not [name for name in ours if packages[f"node_modules/{name}"].get("hasInstallScript")]
+
+
+def test_env_example_names_the_settings_of_the_readme() -> None:
+    """The example has each setting of the README's table and no other, and its values can be read."""
+    lines = [line for line in (ROOT / ".env.example").read_text().splitlines() if line and not line.startswith("#")]
+    named = dict(line.split("=", 1) for line in lines)
+    table = (ROOT / "README.md").read_text().partition("## Configuration")[2].partition("\n### ")[0]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert set(named) == {name for row in rows for name in re.findall(r"`(\w+)`", row)} - OF_DEV
+    assert config.read({**named, "MINUTEHAND_API_KEYS": ""}).store == "rest"
