@@ -265,7 +265,8 @@ begin
       from lane l
       cross join lateral (
         select o.priority from minutehand.open o where o.type = l.type and o.priority < l.priority
-        order by o.type desc, o.priority desc limit 1) x)
+        order by o.type desc, o.priority desc limit 1) x
+      where l.priority > 0)
     select array_agg(l.type), array_agg(l.priority),
            array_agg('-infinity'::timestamptz), array_agg('00000000-0000-0000-0000-000000000000'::uuid)
     into lane_type, lane_priority, lane_at, lane_id
@@ -293,7 +294,8 @@ begin
   loop
     with read as materialized (
       select l.type, l.priority, r.id, r.run_at, r.run_at > now() as future,
-             row_number() over (partition by l.type, l.priority order by r.run_at, r.id) as turn,
+             row_number() over lane as turn,
+             count(*) over (partition by l.type, l.priority) as lane_rows,
              (l.type, l.priority) <= (seen.after_type, seen.after_priority) as before
       from unnest(lane_type, lane_priority, lane_at, lane_id) as l(type, priority, at, id)
       cross join lateral (
@@ -301,33 +303,30 @@ begin
         where o.type = l.type and o.priority = l.priority and o.run_at <= until
           and (o.run_at, o.id) > (l.at, l.id) and o.id <> all (passed)
           and not exists (select from minutehand.leases x where x.id = o.id and x.created_at = o.created_at)
-        order by o.run_at, o.id limit per_lane + 1) r)
+        order by o.run_at, o.id limit per_lane + 1) r
+      window lane as (partition by l.type, l.priority order by r.run_at, r.id))
     , dealt as materialized (
       select row_number() over (order by
                strict and r.future, case when strict and not r.future then r.priority end desc nulls last,
                r.turn, r.before, r.type, r.priority desc, r.id) as n, r.*
       from read r where r.turn <= per_lane
       order by n limit max_rows)
-    , shown as materialized (
-      select d.type, d.priority, count(*) as rows, max(d.turn) as last from dealt d group by d.type, d.priority)
-    , counted as materialized (
-      select r.type, r.priority, count(*) as rows, min(r.run_at) as oldest from read r group by r.type, r.priority)
+    , shown as materialized (  -- of a lane the first rows are shown, without a gap
+      select d.*, count(*) over (partition by d.type, d.priority) as shown_rows from dealt d)
     select
-      (select count(*) from dealt) as rows,
-      (select bool_or(c.rows > per_lane) from counted c) as short,
-      (select count(*) from counted) > (select count(*) from shown) as more,
-      (select d.type from dealt d where d.turn = 1 order by d.n desc limit 1) as last_type,
-      (select d.priority from dealt d where d.turn = 1 order by d.n desc limit 1) as last_priority,
+      (select count(*) from shown) as rows,
+      (select bool_or(r.lane_rows > per_lane) from read r) as short,
+      (select count(*) from read r where r.turn = 1) > (select count(*) from shown d where d.turn = 1) as more,
+      (select d.type from shown d where d.turn = 1 order by d.n desc limit 1) as last_type,
+      (select d.priority from shown d where d.turn = 1 order by d.n desc limit 1) as last_priority,
       (select coalesce(jsonb_object_agg(u.priority, u.age), '{}') from (
-         select c.priority, round(max(extract(epoch from now() - c.oldest)), 3) as age from counted c
-         where c.oldest <= now() group by c.priority) u) as oldest,
+         select r.priority, round(max(extract(epoch from now() - r.run_at)), 3) as age from read r
+         where r.turn = 1 and not r.future group by r.priority) u) as oldest,
       (select coalesce(jsonb_agg(jsonb_build_array(
                 d.type, d.priority, (extract(epoch from d.run_at) * 1000000)::bigint, d.id)), '[]')
-       from shown s join counted c on c.type = s.type and c.priority = s.priority
-       join dealt d on d.type = s.type and d.priority = s.priority and d.turn = s.last
-       where s.rows < c.rows) as cut,
+       from shown d where d.turn = d.shown_rows and d.shown_rows < d.lane_rows) as cut,
       (select coalesce(jsonb_agg(jsonb_build_array(d.id, d.type, d.priority, minutehand.ms_from_now(d.run_at))
-                order by d.n), '[]') from dealt d) as jobs
+                order by d.n), '[]') from shown d) as jobs
     into page;
     exit when page.rows >= max_rows or page.short is not true or per_lane >= max_rows;
     per_lane := least(max_rows, per_lane * 8);
@@ -547,7 +546,7 @@ begin
   end if;
   begin
     select * into part from minutehand.settle(outcomes, null);
-  exception when lock_not_available or deadlock_detected or serialization_failure then
+  exception when lock_not_available or deadlock_detected or sqlstate 'MH001' then
     -- What can be locked at once, in the one lock order.
     asked := array(select (e ->> 'id')::uuid from jsonb_array_elements(outcomes) as a(e));
     asked := array(select o.id from minutehand.open o where o.id = any (asked) order by o.id for update skip locked)
@@ -578,7 +577,7 @@ end $$;
 
 -- Settles these outcomes, of the ids in `only` where that is not null, whose leases are there and belong to their jobs'
 -- lives. What the ends of an attempt say is written from the row that was changed, and from no other.
--- Raises serialization_failure where a lease was ended meanwhile by another call.
+-- Raises MH001 where a lease was ended meanwhile by another call.
 create function minutehand.settle(outcomes jsonb, "only" uuid[], out settled uuid[], out told jsonb)
 language plpgsql set search_path = ''
 set jit = off set plan_cache_mode = force_custom_plan
@@ -626,7 +625,7 @@ begin
            + (select count(*) from o where o."to" = 'unstarted')
   from gone g into settled, told, changed;
   if changed <> cardinality(settled) then
-    raise exception 'a lease was ended meanwhile' using errcode = 'serialization_failure';
+    raise exception 'a lease was ended meanwhile' using errcode = 'MH001';
   end if;
 end $$;
 
