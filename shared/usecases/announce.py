@@ -160,9 +160,8 @@ class Announcer:
                 return False  # it may be at work still, or have left: one call in a while makes sure
             if step is not None and step.lost and since < FORGETFUL:
                 return False
-            trusted = step is not None and not step.lost and asked_ms is None  # the record does not tell
             came = asked_ms is not None and news.at - asked_ms / 1000 > self._called_at
-            if since < ARRIVAL and not came and not trusted:
+            if since < ARRIVAL and not came:
                 return False
             self._called_at = self._clock.monotonic()
             return True
