@@ -6,8 +6,9 @@ A fault breaks something, lets the world go on for a while, and mends it.
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,10 +20,24 @@ from tests.chaos.world import World
 Say = Callable[[str], None]
 
 
+class Part(StrEnum):
+    """What a fault takes from everybody while it lasts; a neighbour's doing takes nothing from the others."""
+
+    RECORD = "record"
+    INDEX = "index"
+    SCHEDULE = "schedule"
+    API = "api"
+    TICK = "tick"
+    NEIGHBOUR = "neighbour"
+
+
 class Fault:
     """Breaks one thing for `seconds`; the docstring says what."""
 
     seconds: ClassVar[float] = 4
+    part: ClassVar[Part]
+    needs: ClassVar[str] = ""
+    """The one transport or index that it concerns, where it does not concern all."""
 
     def inflict(self, world: World) -> None:
         """Break, wait, mend."""
@@ -43,6 +58,7 @@ class Fault:
 class KillTick(Fault):
     """A tick is killed (SIGKILL) at a random moment."""
 
+    part = Part.TICK
     seconds = 1
 
     def begin(self, world: World) -> None:
@@ -52,6 +68,7 @@ class KillTick(Fault):
 class TerminateTick(Fault):
     """A tick is told to end (SIGTERM) at a random moment."""
 
+    part = Part.TICK
     seconds = 1
 
     def begin(self, world: World) -> None:
@@ -61,6 +78,7 @@ class TerminateTick(Fault):
 class FreezeTick(Fault):
     """A tick is frozen (SIGSTOP) past its leases and goes on (SIGCONT)."""
 
+    part = Part.TICK
     seconds = 1
 
     def begin(self, world: World) -> None:
@@ -70,6 +88,7 @@ class FreezeTick(Fault):
 class EightTicks(Fault):
     """Eight ticks at once."""
 
+    part = Part.TICK
     seconds = 10
 
     def begin(self, world: World) -> None:
@@ -82,6 +101,7 @@ class EightTicks(Fault):
 class NoTickForAnHour(Fault):
     """No tick for an hour: everything that waits is an hour older when the next one comes."""
 
+    part = Part.SCHEDULE
     seconds = 0
 
     def begin(self, world: World) -> None:
@@ -95,6 +115,7 @@ class NoTickForAnHour(Fault):
 class ClocksFast(Fault):
     """New ticks' own clocks are an hour fast."""
 
+    part = Part.SCHEDULE
     seconds = 8
     hours: ClassVar[float] = 1
 
@@ -114,16 +135,18 @@ class ClocksSlow(ClocksFast):
 class IndexFlushed(Fault):
     """Redis: FLUSHALL."""
 
+    part = Part.INDEX
     seconds = 1
 
     def begin(self, world: World) -> None:
-        with world.redis() as client:
-            client.flushall()
+        world.flush_index()
 
 
 class IndexKilled(Fault):
     """Redis: killed and restarted with what it had."""
 
+    part = Part.INDEX
+    needs = "single"
     seconds = 1
 
     def begin(self, world: World) -> None:
@@ -132,6 +155,9 @@ class IndexKilled(Fault):
 
 class IndexRestartedEmpty(Fault):
     """Redis: shut down for a while and restarted empty."""
+
+    part = Part.INDEX
+    needs = "single"
 
     def begin(self, world: World) -> None:
         world.valkey.stop()
@@ -144,6 +170,8 @@ class IndexRestartedEmpty(Fault):
 class IndexFromOldSnapshot(Fault):
     """Redis: restarted from an old snapshot, with entries long done and without those added since."""
 
+    part = Part.INDEX
+    needs = "single"
     seconds = 8
 
     def begin(self, world: World) -> None:
@@ -156,6 +184,8 @@ class IndexFromOldSnapshot(Fault):
 class IndexEvicts(Fault):
     """Redis: out of memory, evicting keys (allkeys-random)."""
 
+    part = Part.INDEX
+
     def begin(self, world: World) -> None:
         world.configure_redis({"maxmemory-policy": "allkeys-random", "maxmemory": "1mb"})
 
@@ -166,6 +196,8 @@ class IndexEvicts(Fault):
 class IndexOutOfMemory(Fault):
     """Redis: -OOM to every write."""
 
+    part = Part.INDEX
+
     def begin(self, world: World) -> None:
         world.configure_redis({"maxmemory": "1"})
 
@@ -175,6 +207,9 @@ class IndexOutOfMemory(Fault):
 
 class IndexReadOnly(Fault):
     """Redis: -READONLY, as from a replica."""
+
+    part = Part.INDEX
+    needs = "single"
 
     def begin(self, world: World) -> None:
         with world.redis() as client:
@@ -188,6 +223,9 @@ class IndexReadOnly(Fault):
 class IndexLoading(Fault):
     """Redis: -LOADING to every command."""
 
+    part = Part.INDEX
+    needs = "single"
+
     def begin(self, world: World) -> None:
         world.index_proxy.answer(redis_error(b"LOADING Redis is loading the dataset in memory"))
 
@@ -198,6 +236,8 @@ class IndexLoading(Fault):
 class IndexCut(Fault):
     """Redis: every connection cut."""
 
+    part = Part.INDEX
+    needs = "single"
     seconds = 1
 
     def begin(self, world: World) -> None:
@@ -207,6 +247,8 @@ class IndexCut(Fault):
 class IndexStalled(Fault):
     """Redis: connections stay, nothing comes back."""
 
+    part = Part.INDEX
+    needs = "single"
     seconds = 6
 
     def begin(self, world: World) -> None:
@@ -219,6 +261,9 @@ class IndexStalled(Fault):
 class IndexAnswersLost(Fault):
     """Redis: commands are carried out, and the connection cut in place of the answer."""
 
+    part = Part.INDEX
+    needs = "single"
+
     def begin(self, world: World) -> None:
         world.index_proxy.swallow(b"EVAL")
 
@@ -229,6 +274,8 @@ class IndexAnswersLost(Fault):
 class IndexFailsOver(Fault):
     """Redis: failover to an empty replica, while old connections reach the old primary, now read-only."""
 
+    part = Part.INDEX
+    needs = "single"
     seconds = 6
 
     def begin(self, world: World) -> None:
@@ -239,9 +286,62 @@ class IndexFailsOver(Fault):
         world.end_fail_over()
 
 
+class SlotMoves(Fault):
+    """The cluster: the slot of all our keys moves to another node, in two halves."""
+
+    part = Part.INDEX
+    needs = "cluster"
+    seconds = 3
+
+    def begin(self, world: World) -> None:
+        tag, cluster = world.installation, world.whole_cluster
+        self._target = (cluster.owner(tag) + world.rng.choice((1, 2))) % len(cluster.nodes)
+        cluster.begin_move(tag, self._target)
+
+    def end(self, world: World) -> None:
+        world.whole_cluster.end_move(world.installation, self._target)
+
+
+class NodeHangs(Fault):
+    """The cluster: the node that holds our keys, or the one that REDIS_URL names, hangs."""
+
+    part = Part.INDEX
+    needs = "cluster"
+    seconds = 8
+
+    def begin(self, world: World) -> None:
+        cluster = world.whole_cluster
+        cluster.freeze([world.rng.choice((cluster.owner(world.installation), 0))])
+
+    def end(self, world: World) -> None:
+        world.whole_cluster.thaw()
+        world.whole_cluster.wait_until_whole()
+
+
+class NodesHang(NodeHangs):
+    """The cluster: every node hangs."""
+
+    def begin(self, world: World) -> None:
+        world.whole_cluster.freeze(list(range(len(world.whole_cluster.nodes))))
+
+
+class NoNode(Fault):
+    """The cluster: no node can be reached, as all were killed; they start again with what they had."""
+
+    part = Part.INDEX
+    needs = "cluster"
+
+    def begin(self, world: World) -> None:
+        world.whole_cluster.kill()
+
+    def end(self, world: World) -> None:
+        world.whole_cluster.start()
+
+
 class DatabaseKilled(Fault):
     """PostgreSQL: killed with all its sessions and restarted."""
 
+    part = Part.RECORD
     seconds = 1
 
     def begin(self, world: World) -> None:
@@ -254,6 +354,8 @@ class DatabaseKilled(Fault):
 class RestRestarted(Fault):
     """PostgREST: stopped for a moment and started again."""
 
+    part = Part.RECORD
+    needs = "rest"
     seconds = 2
 
     def begin(self, world: World) -> None:
@@ -266,6 +368,9 @@ class RestRestarted(Fault):
 class RestSays503(Fault):
     """Supabase: 503 to every call."""
 
+    part = Part.RECORD
+    needs = "rest"
+
     def begin(self, world: World) -> None:
         world.record_proxy.answer(http_error(503, b'{"message": "upstream connect error"}'))
 
@@ -275,6 +380,9 @@ class RestSays503(Fault):
 
 class RestSaysHtml(Fault):
     """Supabase: a proxy's HTML page, status 522, to every call."""
+
+    part = Part.RECORD
+    needs = "rest"
 
     def begin(self, world: World) -> None:
         world.record_proxy.answer(http_error(522, b"<html>Connection timed out</html>", "text/html"))
@@ -286,6 +394,7 @@ class RestSaysHtml(Fault):
 class RestAway(Fault):
     """Supabase: away for 30 s, connections refused."""
 
+    part = Part.RECORD
     seconds = 30
 
     def begin(self, world: World) -> None:
@@ -298,6 +407,7 @@ class RestAway(Fault):
 class RestStalled(Fault):
     """Supabase: 20 s of silence, longer than an answer is waited for; then all that was held goes through."""
 
+    part = Part.RECORD
     seconds = 20
 
     def begin(self, world: World) -> None:
@@ -310,6 +420,7 @@ class RestStalled(Fault):
 class StatementsTimeOut(Fault):
     """PostgreSQL: a table is locked for longer than a statement may take (8 s)."""
 
+    part = Part.RECORD
     seconds = 12
 
     def inflict(self, world: World) -> None:
@@ -321,6 +432,8 @@ class StatementsTimeOut(Fault):
 class AnswersLost(Fault):
     """Supabase: calls are carried out, and the connection cut in place of the answer."""
 
+    part = Part.RECORD
+
     def begin(self, world: World) -> None:
         world.record_proxy.swallow(rb"minutehand_(start|settle|page|create|cancel)")
 
@@ -331,6 +444,8 @@ class AnswersLost(Fault):
 class CommitsLost(Fault):
     """PostgreSQL: the connection is cut after COMMIT and before its answer."""
 
+    part = Part.RECORD
+    needs = "rest"
     seconds = 3
 
     def begin(self, world: World) -> None:
@@ -341,18 +456,20 @@ class CommitsLost(Fault):
 
 
 class DatabaseCut(Fault):
-    """PostgreSQL: every session of PostgREST's ended."""
+    """PostgreSQL: every session of PostgREST's, or of the functions' own, ended."""
 
+    part = Part.RECORD
     seconds = 1
 
     def begin(self, world: World) -> None:
-        world.sql(
-            "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'authenticator'", superuser=True
-        )
+        whose = "application_name = 'minutehand'" if world.transport == "direct" else "usename = 'authenticator'"
+        world.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where {whose}", superuser=True)
 
 
 class ApiAnswersLost(Fault):
     """The API: the answer to a create or a cancel is lost; the client asks again with its Idempotency-Key."""
+
+    part = Part.API
 
     def begin(self, world: World) -> None:
         world.api_proxy.swallow(rb"POST|PUT")
@@ -363,6 +480,8 @@ class ApiAnswersLost(Fault):
 
 class TypePaused(Fault):
     """An operator pauses a type and resumes it."""
+
+    part = Part.SCHEDULE
 
     def begin(self, world: World) -> None:
         world.sql("insert into minutehand.paused (type) values ('quick') on conflict do nothing")
@@ -376,4 +495,16 @@ class TypePaused(Fault):
             time.sleep(0.2)
 
 
-ALL: tuple[type[Fault], ...] = (*Fault.__subclasses__(), ClocksSlow)
+def _kinds(base: type[Fault]) -> Iterator[type[Fault]]:
+    for kind in base.__subclasses__():
+        if not kind.__name__.startswith("_"):  # what others have in common
+            yield kind
+        yield from _kinds(kind)
+
+
+ALL = tuple(_kinds(Fault))
+
+
+def suitable(transport: str, index: str) -> tuple[type[Fault], ...]:
+    """Return the faults that such a run can have."""
+    return tuple(kind for kind in ALL if kind.needs in ("", transport, index))

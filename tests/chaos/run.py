@@ -13,7 +13,7 @@ from tests.chaos.fleet import Pace
 from tests.chaos.handlers import SECRET
 from tests.chaos.load import Api, Asked, Load
 from tests.chaos.verdict import FIGURES, Figure, judge
-from tests.chaos.world import KEY, World
+from tests.chaos.world import INDEXES, KEY, TRANSPORTS, World
 
 SHORT = Pace(budget=(7, 9), frozen_for=4, lease_margin_ms=1000, hold_ms=1000, struck=0.3)
 LONG = Pace()
@@ -32,6 +32,8 @@ class Options:
     scale: float = 1
     pace: Pace = LONG
     folder: Path | None = None
+    transport: str = TRANSPORTS[0]
+    index: str = INDEXES[0]
 
 
 @dataclass
@@ -62,6 +64,7 @@ EXTRA = (
     Figure("explanations", "explanations asked for", "", forbidden=False),
     Figure("by_api", "created through the API", "", forbidden=False),
     Figure("asked_again", "requests that the client had to repeat", "", forbidden=False),
+    Figure("broken", "answers of the API that were an internal error", ""),
     Figure("swallowed", "answers thrown away between services", "", forbidden=False),
 )
 LINES = (*FIGURES, *EXTRA)
@@ -73,7 +76,15 @@ def run(options: Options, say: "faults.Say" = lambda _line: None) -> Result:
     result = Result(options)
     with tempfile.TemporaryDirectory(prefix="minutehand-chaos-") as temporary:
         folder = options.folder or Path(temporary)
-        with World(folder, options.pace, random.Random(f"{options.seed} fleet"), options.scale) as world:
+        fleet = random.Random(f"{options.seed} fleet")
+        with World(
+            folder,
+            options.pace,
+            fleet,
+            scale=options.scale,
+            transport=options.transport,
+            index=options.index,
+        ) as world:
             say(f"the world stands after {time.monotonic() - began:.0f} s")
             _live(world, options, result, say)
     result.seconds = time.monotonic() - began
@@ -104,11 +115,12 @@ def _inflict(world: World, options: Options, result: Result, say: "faults.Say") 
     """Inflict every fault in random order, and again, until the time is up."""
     rng = random.Random(f"{options.seed} faults")
     until = time.monotonic() + options.duration
+    kinds = faults.suitable(options.transport, options.index)
     while True:
-        deck = list(faults.ALL)
+        deck = list(kinds)
         rng.shuffle(deck)
         for kind in deck:
-            if time.monotonic() > until and result.faults.keys() >= {k.__name__ for k in faults.ALL}:
+            if time.monotonic() > until and result.faults.keys() >= {k.__name__ for k in kinds}:
                 return
             say(f"{(kind.__doc__ or '').splitlines()[0]}")
             kind().inflict(world)
@@ -137,7 +149,7 @@ def _figures(world: World, first: Load, second: Load, api: Api) -> dict[str, int
     figures = judge(world.stack.database_url, first.asked, world.ledger)
     other = judge(world.second_url, second.asked, world.ledger)
     reports = world.fleet.reports()
-    proxies = (world.record_proxy, world.database_proxy, world.index_proxy, world.api_proxy)
+    proxies = (world.rest_proxy, world.database_proxy, world.index_proxy, world.api_proxy)
     asked: Asked = first.asked
     return figures | {
         "second": other["accepted"],
@@ -151,6 +163,7 @@ def _figures(world: World, first: Load, second: Load, api: Api) -> dict[str, int
         "explanations": asked.explanations,
         "by_api": asked.by_api,
         "asked_again": api.retried,
+        "broken": api.broken,
         "swallowed": sum(proxy.swallowed for proxy in proxies),
     }
 
@@ -177,6 +190,7 @@ def table(result: Result) -> str:
     inflicted, kinds = sum(result.faults.values()), len(result.faults)
     rows = [
         f"seed {options.seed}, {options.jobs:,} jobs, {inflicted} faults of {kinds} kinds, {result.seconds:.0f} s",
+        f"transport {options.transport}, index {options.index}",
         "",
         *(_row(line.words, result.figures[line.name], "must be 0" if line.forbidden else "") for line in LINES),
         "",
@@ -195,6 +209,8 @@ def as_json(result: Result) -> Mapping[str, object]:
     return {
         "seed": result.options.seed,
         "jobs": result.options.jobs,
+        "transport": result.options.transport,
+        "index": result.options.index,
         "seconds": round(result.seconds, 1),
         "figures": result.figures,
         "faults": result.faults,
