@@ -6,9 +6,11 @@ A fault breaks something, lets the world go on for a while, and mends it.
 import shutil
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import ClassVar
 
@@ -493,6 +495,154 @@ class TypePaused(Fault):
                 world.sql("delete from minutehand.paused")
                 return
             time.sleep(0.2)
+
+
+class _Transaction(Fault):
+    """A user's transaction, held open for some seconds: one that is rolled back, and one that is committed."""
+
+    part = Part.NEIGHBOUR
+    seconds = 5
+    """How long the jobs take that it holds; it is held for 3 to 12."""
+
+    def inflict(self, world: World) -> None:
+        commits = [False, True]
+        world.user.rng.shuffle(commits)
+        for commit in commits:
+            jobs = self.chosen(world)
+            self._hold(world, jobs, commit=commit)
+
+    def chosen(self, world: World) -> list[str]:
+        """Return jobs that run just now, or are due."""
+        own = world.user.insert("dawdle", 20, pause=2 * max(world.scale, 0.25))
+        world.wait_exactly(1)
+        return world.user.choose(10, own)
+
+    def act(self, world: World, sql: "psycopg.Connection", jobs: list[str]) -> Callable[[], None]:
+        """Touch these jobs; return what notes it once it is committed."""
+        raise NotImplementedError
+
+    def _hold(self, world: World, jobs: list[str], *, commit: bool) -> None:
+        how = world.asked.transactions
+        with psycopg.connect(world.stack.database_url) as sql:
+            try:
+                note = world.beside(lambda: self.act(world, sql, jobs))
+            except psycopg.Error as e:
+                how[f"refused: {type(e).__name__}"] += 1
+                sql.rollback()
+                return
+            world.wait(world.user.rng.uniform(3, 12))
+            if commit:
+                world.beside(sql.commit)
+                note()
+            else:
+                sql.rollback()
+            how["committed" if commit else "rolled back"] += 1
+
+
+class UserDeletes(_Transaction):
+    """A user deletes jobs that run or are due, and holds the transaction open."""
+
+    def act(self, world: World, sql: "psycopg.Connection", jobs: list[str]) -> Callable[[], None]:
+        world.user.delete(sql, jobs)
+        return lambda: world.asked.deleted.update(jobs)
+
+
+class UserCancels(_Transaction):
+    """A user cancels jobs that run or are due, and holds the transaction open."""
+
+    def act(self, world: World, sql: "psycopg.Connection", jobs: list[str]) -> Callable[[], None]:
+        cancelled = world.user.cancel(sql, jobs)
+        return lambda: world.asked.cancelled.update(dict.fromkeys(cancelled, time.time()))
+
+
+class UserReusesIds(_Transaction):
+    """A user deletes jobs that run or are due, inserts others under their ids, and holds the transaction open."""
+
+    def act(self, world: World, sql: "psycopg.Connection", jobs: list[str]) -> Callable[[], None]:
+        lives = world.user.reuse(sql, jobs)
+        return lambda: world.asked.lives.update(lives)
+
+
+class UserDeletesThousands(UserDeletes):
+    """A user deletes thousands of jobs in one statement while ticks run them, and holds the transaction open."""
+
+    def chosen(self, world: World) -> list[str]:
+        half = max(150, round(2500 * world.scale))
+        own = world.user.insert("brief", half) + world.user.insert("brief", half, wait=30 * world.scale)
+        world.asked.touched.update(own)
+        world.wait_exactly(0.5)
+        return own
+
+
+class SlowBacklog(Fault):
+    """A backlog of one slow type, beside jobs of an instant one: by SQL, of the future, and flushed from Redis."""
+
+    part = Part.NEIGHBOUR
+    seconds = 60
+
+    def begin(self, world: World) -> None:
+        user, scale = world.user, world.scale
+        user.insert("brief", 30, wait=15 * scale, spread=25 * scale)
+        world.wait(4)  # a tick puts them into the index
+        self._slow = user.insert("grind", max(200, round(3000 * scale)), priority=5, pause=1.2 * scale)
+        world.asked.touched.update(self._slow)
+        user.insert("brief", 30, wait=10 * scale, spread=30 * scale)
+        world.flush_index()
+
+    def inflict(self, world: World) -> None:
+        self.begin(world)
+        for _ in range(10):
+            world.user.insert("brief", 5)
+            world.user.insert("thread", 5)
+            world.wait(self.seconds / 10)
+        self.end(world)
+
+    def end(self, world: World) -> None:
+        """Delete what is left of the backlog: with it or without it, nothing else is to wait for so long."""
+        for _ in range(10):
+            with suppress(psycopg.errors.DeadlockDetected), psycopg.connect(world.stack.database_url) as sql:
+                world.user.delete(sql, self._slow)
+                break
+            world.asked.transactions["refused: DeadlockDetected"] += 1
+        world.asked.deleted.update(self._slow)
+
+
+class ForeignIndexContent(Fault):
+    """Redis: foreign members and scores among ours, unknown ids, and keys of ours that hold something else."""
+
+    part = Part.NEIGHBOUR
+    seconds = 25
+
+    def begin(self, world: World) -> None:
+        now = time.time() * 1000
+        scores = (-inf, inf, 0, now - 1e6, now, now + 3e5, 1e15)
+        foreign = {f"no uuid {n}": score for n, score in enumerate(scores)}
+        foreign |= {str(uuid.uuid4()): score for score in scores}
+        foreign |= {"": now, "\udcff\x00": now, "{x}": -inf, "quick": -inf}
+        with world.index() as client:
+            for key in (self._due(world, "quick", 0), self._due(world, "brief", 0), *self._lanes(world)):
+                if client.type(key) in (b"zset", b"none"):
+                    ours = client.zrange(key, 0, 2)
+                    client.zadd(key, {m.encode(errors="surrogateescape"): score for m, score in foreign.items()})
+                    client.zadd(key, dict.fromkeys(ours, -inf) or {"ours": 0}, xx=True)
+            for key in self._strange(world):
+                client.set(key, "no set")
+
+    def end(self, world: World) -> None:
+        """Take away what holds something else; foreign members are for the ticks to remove."""
+        with world.index() as client:
+            for key in self._strange(world):
+                if client.type(key) == b"string":
+                    client.delete(key)
+
+    def _strange(self, world: World) -> list[str]:
+        return [self._due(world, "quick", 5), self._due(world, "flaky", 0), self._lanes(world)[5]]
+
+    def _due(self, world: World, type_: str, priority: int) -> str:
+        return f"minutehand:{{{world.installation}}}:due:{type_}:{priority}"
+
+    def _lanes(self, world: World) -> list[str]:
+        return [f"minutehand:{{{world.installation}}}:lanes:{priority}" for priority in range(10)]
 
 
 def _kinds(base: type[Fault]) -> Iterator[type[Fault]]:

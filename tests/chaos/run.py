@@ -94,10 +94,15 @@ def run(options: Options, say: "faults.Say" = lambda _line: None) -> Result:
 def _live(world: World, options: Options, result: Result, say: "faults.Say") -> None:
     api = Api(world.api_url, KEY)
     first = Load(
-        options.jobs, options.duration * 0.8, random.Random(f"{options.seed} load"), world.stack.database_url, api
+        options.jobs,
+        options.duration * 0.8,
+        random.Random(f"{options.seed} load"),
+        world.stack.database_url,
+        api=api,
+        asked=world.asked,
     )
     few = random.Random(f"{options.seed} second")
-    second = Load(options.jobs // 50, options.duration * 0.8, few, world.second_url, None)
+    second = Load(options.jobs // 50, options.duration * 0.8, few, world.second_url)
     loads = [first, second]
     for load in loads:
         load.start()

@@ -9,7 +9,8 @@ import psycopg
 from tests.chaos.load import Asked
 
 ENDS = {
-    "quick": "completed", "slow": "completed", "thread": "completed", "process": "completed", "flaky": "completed",
+    "quick": "completed", "brief": "completed", "grind": "completed", "dawdle": "completed",
+    "slow": "completed", "thread": "completed", "process": "completed", "flaky": "completed",
     "later": "completed", "newer": "completed", "hopeless": "failed", "hang": "failed", "stuck": "failed",
     "exits": "failed", "memory": "failed", "base": "failed", "nojson": "failed", "big": "failed",
     "secretive": "failed", "poison": "failed",

@@ -4,9 +4,10 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psycopg
 import redis
@@ -20,8 +21,11 @@ from infra.local.stack import Stack
 from infra.local.valkey import Valkey
 from tests.chaos.cluster import Cluster
 from tests.chaos.fleet import NEW, Fleet, Pace
+from tests.chaos.load import Asked
 from tests.chaos.proxy import Proxy
+from tests.chaos.users import User
 
+Answer = TypeVar("Answer")
 KEY = "chaos-api-key-81c3"
 TRANSPORTS = ("rest", "direct")
 """How the functions reach the record: through PostgREST, or in PostgreSQL itself."""
@@ -49,6 +53,8 @@ class World:
         self.stack = Stack(folder / "stack", index=index == "single")
         self.valkey = self.stack.valkey
         self.cluster = Cluster(folder / "cluster", self.stack.secrets.valkey) if index == "cluster" else None
+        self.asked = Asked()
+        self.user = User(self.stack.database_url, self.asked, random.Random(rng.random()))
         self.ledger = folder / "ledger"
         self.ledger.touch()
         self._pace = pace
@@ -204,6 +210,14 @@ class World:
             if time.monotonic() >= until:
                 return
             time.sleep(0.03)
+
+    def beside(self, act: Callable[[], Answer]) -> Answer:
+        """Return what `act` returns, and let the world go on meanwhile."""
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(act)
+            while not call.done():
+                self.wait_exactly(0.05)
+            return call.result()
 
     def fail_over(self) -> None:
         """Have the other Valkey, empty, take the place of this one, which turns read-only."""
