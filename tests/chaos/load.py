@@ -17,8 +17,8 @@ from tests.chaos.handlers import SECRET
 
 MIX = {
     "quick": 7800, "brief": 1000, "slow": 200, "thread": 300, "process": 100, "flaky": 200, "later": 100,
-    "hopeless": 50, "hang": 40, "exits": 15, "memory": 10, "base": 40, "nojson": 40, "big": 10, "secretive": 30, "refused": 30,
-    "late": 30, "newer": 80,
+    "hopeless": 50, "hang": 40, "exits": 15, "memory": 10, "base": 40, "nojson": 40, "big": 10,
+    "secretive": 30, "refused": 30, "late": 30, "newer": 80,
 }  # fmt: skip
 """Jobs of each kind in 10,000; poison and stuck come by count."""
 Answer = TypeVar("Answer")

@@ -4,9 +4,10 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.chaos import faults
 from tests.chaos.fleet import Pace
@@ -185,8 +186,8 @@ def secrets_in(world: World) -> list[str]:
     return [line for line in lines if any(secret in line for secret in hidden)]
 
 
-def _total(reports: list[dict[str, object]], name: str) -> int:
-    return sum(int(str(report.get(name, 0))) for report in reports)
+def _total(reports: Sequence[Mapping[str, Any]], name: str) -> int:
+    return sum(int(report.get(name, 0)) for report in reports)
 
 
 def table(result: Result) -> str:
