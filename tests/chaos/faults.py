@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from enum import StrEnum
 from math import inf
 from pathlib import Path
 from typing import ClassVar
@@ -17,20 +16,10 @@ from typing import ClassVar
 import psycopg
 
 from tests.chaos.proxy import http_error, redis_error
+from tests.chaos.witness import Part
 from tests.chaos.world import World
 
 Say = Callable[[str], None]
-
-
-class Part(StrEnum):
-    """What a fault takes from everybody while it lasts; a neighbour's doing takes nothing from the others."""
-
-    RECORD = "record"
-    INDEX = "index"
-    SCHEDULE = "schedule"
-    API = "api"
-    TICK = "tick"
-    NEIGHBOUR = "neighbour"
 
 
 class Fault:
@@ -514,7 +503,7 @@ class _Transaction(Fault):
     def chosen(self, world: World) -> list[str]:
         """Return jobs that run just now, or are due."""
         own = world.user.insert("dawdle", 20, pause=2 * max(world.scale, 0.25))
-        world.wait_exactly(1)
+        world.wait_exactly(0.3 + world.scale)  # some of them run now
         return world.user.choose(10, own)
 
     def act(self, world: World, sql: "psycopg.Connection", jobs: list[str]) -> Callable[[], None]:

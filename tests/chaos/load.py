@@ -98,6 +98,8 @@ class Load(threading.Thread):
             if self._api:
                 self._use_api(self._api, by_api, int(share / 10 + self._rng.random()))
             time.sleep(max(0, began + (turn + 1) * self._seconds / rounds - time.monotonic()))
+        while self.harmless:
+            time.sleep(0.2)
         self._insert([self._job(kind) for kind in special])
 
     def _job(self, kind: str | None = None, wait: float | None = None) -> tuple[Any, ...]:

@@ -19,11 +19,13 @@ from infra.local.postgrest import Postgrest
 from infra.local.routes import FILE
 from infra.local.stack import Stack
 from infra.local.valkey import Valkey
+from shared.usecases.tick import tick
 from tests.chaos.cluster import Cluster
 from tests.chaos.fleet import NEW, Fleet, Pace
 from tests.chaos.load import Asked
 from tests.chaos.proxy import Proxy
 from tests.chaos.users import User
+from tests.chaos.witness import Deployment, Witness
 
 Answer = TypeVar("Answer")
 KEY = "chaos-api-key-81c3"
@@ -103,6 +105,13 @@ class World:
         self.api_url = f"http://127.0.0.1:{self.api_proxy.port}"
         self.fleet = Fleet([first, other], self.folder, self._pace, self.rng)
         opening.callback(self.fleet.stop)
+        hold = self._pace.hold_ms or tick.HOLD_MS
+        installations = [
+            Deployment(self.installation, stack.database_url),
+            Deployment("second", self.second_url),
+        ]
+        self.witness = Witness(installations, hold / 1000, self.index, self.asked.touched)
+        self.fleet.on_end = self.witness.saw_end
 
     def _index(self, opening: ExitStack) -> tuple[str, str]:
         """Start what is not of the stack; return the REDIS_URL of each installation.
