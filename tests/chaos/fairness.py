@@ -23,8 +23,10 @@ LATER = 5.0
 """Seconds that a job may start after one of its own lane that was due later."""
 SPAN = 5.0
 """Seconds over which lanes' shares are compared."""
+TURN = 16
+"""Starts of one turn: what is fair must come to as many, or it is chance who gets them."""
 MEANINGFUL = 50
-"""Starts that an even share must come to: a turn is of 16, so less is chance."""
+"""Starts that an even share must come to."""
 
 Window = tuple[float, float]
 Lane = tuple[str, int]
@@ -139,12 +141,12 @@ def excused(found: Sequence[Overtaken], returned: Iterable[tuple[float, int]]) -
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """A lane that got less than half of an even share."""
+    """A lane that got less than half of what was fair."""
 
     lane: Lane
     at: float
     starts: int
-    share: float
+    fair: float
 
 
 def shares(
@@ -153,7 +155,8 @@ def shares(
     """Return how many times lanes were compared, and those that came short.
 
     Lanes of one priority are compared over SPAN, those that have a job that was due before and started after it:
-    what they had was not all started. `starts` are all of each lane's, in order.
+    what they had was not all started. Fair is an even share, or all that a lane had, where that was less: the others
+    get what it did not use. `starts` are all of each lane's, in order.
     """
     waiting: dict[Lane, list[tuple[float, float]]] = defaultdict(list)
     for job in jobs:
@@ -162,14 +165,28 @@ def shares(
     compared, found = 0, []
     for began, ended in good:
         for at in (began + n * SPAN for n in range(int((ended - began) / SPAN))):
-            standing: dict[int, list[tuple[Lane, int]]] = defaultdict(list)
+            got: dict[int, dict[Lane, tuple[int, int]]] = defaultdict(dict)
             for lane, waits in waiting.items():
-                if any(due <= at and entered >= at + SPAN for due, entered in waits):
+                if left := sum(due <= at and entered >= at + SPAN for due, entered in waits):
                     times = starts.get(lane, ())
-                    standing[lane[1]].append((lane, bisect_left(times, at + SPAN) - bisect_left(times, at)))
-            for lanes in standing.values():
-                share = sum(count for _, count in lanes) / len(lanes)
-                if len(lanes) > 1 and share >= MEANINGFUL:
+                    count = bisect_left(times, at + SPAN) - bisect_left(times, at)
+                    got[lane[1]][lane] = (count, count + left)
+            for lanes in got.values():
+                total = sum(count for count, _ in lanes.values())
+                if len(lanes) > 1 and total >= MEANINGFUL * len(lanes):
                     compared += 1
-                    found += [Short(lane, at, count, share) for lane, count in lanes if count < share / 2]
+                    fair = dealt(total, {lane: had for lane, (_, had) in lanes.items()})
+                    found += [
+                        Short(lane, at, count, fair[lane])
+                        for lane, (count, _) in lanes.items()
+                        if fair[lane] >= TURN and count < fair[lane] / 2
+                    ]
     return compared, found
+
+
+def dealt(total: float, had: Mapping[Lane, int]) -> dict[Lane, float]:
+    """Deal `total` starts evenly, to no lane more than it had."""
+    fair: dict[Lane, float] = {}
+    for n, lane in enumerate(sorted(had, key=lambda lane: had[lane])):
+        fair[lane] = min(had[lane], (total - sum(fair.values())) / (len(had) - n))
+    return fair

@@ -24,7 +24,7 @@ POOL = INSTANT | {"slow", "hang", "base", "nojson", "big", "dawdle"}
 FIGURES = (
     Figure("waited", f"healthy jobs that waited for more than {BOUND:g} s beside an idle pool", ""),
     Figure("overtaken", "jobs started 5 s after one of their lane that was due later", ""),
-    Figure("short", "lanes that got less than half of an even share over 5 s", ""),
+    Figure("short", "lanes that got less than half of their share over 5 s", ""),
     Figure("drained", "ticks that said drained and left due work", ""),
     Figure("failed_ticks", "ticks that ended with an error, the record being well", ""),
     Figure("refused", "a user's transactions that were refused, as by a deadlock", ""),
@@ -108,7 +108,7 @@ def judge(  # noqa: PLR0913 - what was asked, done and seen
             f"it waited until {o.until - since:.1f} s"
             for o in overtaken
         ],
-        "short": [f"{s.lane} at {s.at - since:.1f} s: {s.starts} of an even {s.share:.0f}" for s in short],
+        "short": [f"{s.lane} at {s.at - since:.1f} s: {s.starts} starts, {s.fair:.0f} were fair" for s in short],
         "drained": [f"at {d.life.ended - since:.1f} s: {len(d.jobs)} jobs, as {d.jobs[0]}" for d in drained],
         "failed_ticks": [f"at {life.ended - since:.1f} s, exit {life.code}: {life.said}" for life in failed],
         "refused": [f"{how}: {count}" for how, count in refused.items()],

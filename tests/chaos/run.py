@@ -174,7 +174,8 @@ def _judge(world: World, loads: tuple[Load, Load], api: Api, during: tuple[float
     apart = neighbours.judge(
         world.stack.database_url, first, entries, lives=lives, witness=world.witness, run=during
     )
-    result.examples = apart.examples
+    wrong = [f"{f.words}: {other[f.name]}" for f in FIGURES if f.forbidden and other[f.name]]
+    result.examples = apart.examples | ({"second_wrong": wrong} if wrong else {})
     reports = world.fleet.reports()
     proxies = (world.rest_proxy, world.database_proxy, world.index_proxy, world.api_proxy)
     former = sum(is_former(entry, first) for entry in entries)

@@ -1,6 +1,17 @@
 """The figures of waiting, order and shares count what they are to count, and nothing that is excused."""
 
-from tests.chaos.fairness import Job, Overtaken, Short, excused, overtaken, shares, unattended, waited, windows
+from tests.chaos.fairness import (
+    Job,
+    Overtaken,
+    Short,
+    dealt,
+    excused,
+    overtaken,
+    shares,
+    unattended,
+    waited,
+    windows,
+)
 
 QUICK, BRIEF = ("quick", 0), ("brief", 0)
 RUN = [(0.0, 1000.0)]
@@ -59,15 +70,32 @@ def test_what_a_tick_handed_back_may_be_overtaken() -> None:
     assert len(excused(found, [(300, 10)])) == 2
 
 
+def backlog(lane: tuple[str, int], count: int) -> list[Job]:
+    """Return jobs that are due at 0 and start much later."""
+    return [Job(f"{lane}{n}", lane, 0, 900) for n in range(count)]
+
+
 def test_a_lane_that_comes_short_is_counted() -> None:
     """Of two lanes with a backlog, one that gets less than half of an even share is told."""
-    jobs = [Job("q", QUICK, 0, 900), Job("b", BRIEF, 0, 900)]
+    jobs = backlog(QUICK, 900) + backlog(BRIEF, 900)
     even = [n / 100 for n in range(500)]
     assert shares(jobs, [(0, 5)], {QUICK: even, BRIEF: even}) == (1, [])
     assert shares(jobs, [(0, 5)], {QUICK: even, BRIEF: even[:100]}) == (1, [Short(BRIEF, 0, 100, 300)])
 
 
+def test_a_small_backlog_beside_a_large_one_is_all_due() -> None:
+    """Twenty jobs of which none starts while 500 of another type do come short; one that is held up does not."""
+    even = {QUICK: [n / 100 for n in range(500)]}
+    assert shares(backlog(QUICK, 900) + backlog(BRIEF, 20), [(0, 5)], even) == (1, [Short(BRIEF, 0, 0, 20)])
+    assert shares(backlog(QUICK, 900) + backlog(BRIEF, 1), [(0, 5)], even) == (1, [])
+
+
+def test_what_a_lane_does_not_need_the_others_get() -> None:
+    """Starts are dealt evenly, to no lane more than it had."""
+    assert dealt(100, {QUICK: 900, BRIEF: 10, ("slow", 0): 900}) == {BRIEF: 10, QUICK: 45, ("slow", 0): 45}
+
+
 def test_a_lane_whose_jobs_all_start_has_its_share() -> None:
     """A lane without a backlog is not compared: what it did not use, the others got."""
-    jobs = [Job("q", QUICK, 0, 900), Job("b", BRIEF, 1, 2)]
+    jobs = [*backlog(QUICK, 900), Job("b", BRIEF, 1, 2)]
     assert shares(jobs, [(0, 5)], {QUICK: [n / 100 for n in range(500)], BRIEF: [2.0]}) == (0, [])
