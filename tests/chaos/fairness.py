@@ -155,8 +155,8 @@ def shares(
     """Return how many times lanes were compared, and those that came short.
 
     Lanes of one priority are compared over SPAN, those that have a job that was due before and started after it:
-    what they had was not all started. Fair is an even share, or all that a lane had, where that was less: the others
-    get what it did not use. `starts` are all of each lane's, in order.
+    what they had was not all started. Fair is an even share, or all that a lane had, where that was less: the
+    others get what it did not use. `starts` are all of each lane's, in order.
     """
     waiting: dict[Lane, list[tuple[float, float]]] = defaultdict(list)
     for job in jobs:
