@@ -498,7 +498,7 @@ class _Transaction(Fault):
         world.user.rng.shuffle(commits)
         for commit in commits:
             jobs = self.chosen(world)
-            self._hold(world, jobs, commit=commit)
+            self._hold(world, jobs, world.user.rng.uniform(3, 12), commit=commit)
 
     def chosen(self, world: World) -> list[str]:
         """Return jobs that run just now, or are due."""
@@ -510,7 +510,7 @@ class _Transaction(Fault):
         """Touch these jobs; return what notes it once it is committed."""
         raise NotImplementedError
 
-    def _hold(self, world: World, jobs: list[str], *, commit: bool) -> None:
+    def _hold(self, world: World, jobs: list[str], seconds: float, *, commit: bool) -> None:
         how = world.asked.transactions
         with psycopg.connect(world.stack.database_url) as sql:
             try:
@@ -519,7 +519,7 @@ class _Transaction(Fault):
                 how[f"refused: {type(e).__name__}"] += 1
                 sql.rollback()
                 return
-            world.wait(world.user.rng.uniform(3, 12))
+            world.wait(seconds)
             if commit:
                 world.beside(sql.commit)
                 note()
@@ -555,12 +555,38 @@ class UserReusesIds(_Transaction):
 class UserDeletesThousands(UserDeletes):
     """A user deletes thousands of jobs in one statement while ticks run them, and holds the transaction open."""
 
+    def inflict(self, world: World) -> None:
+        for _ in range(max(2, round(8 * world.scale))):  # and hundreds at once, again and again
+            jobs = self._own(world, max(50, round(600 * world.scale)))
+            world.wait_exactly(0.2)
+            self._hold(world, jobs, 0, commit=True)
+        super().inflict(world)
+
     def chosen(self, world: World) -> list[str]:
         half = max(150, round(2500 * world.scale))
-        own = world.user.insert("brief", half) + world.user.insert("brief", half, wait=30 * world.scale)
-        world.asked.touched.update(own)
+        own = self._own(world, half) + self._own(world, half, wait=30 * world.scale)
         world.wait_exactly(0.5)
         return own
+
+    def _own(self, world: World, count: int, wait: float = 0) -> list[str]:
+        jobs = world.user.insert("brief", count, wait=wait)
+        world.asked.touched.update(jobs)
+        return jobs
+
+
+class OldBacklog(Fault):
+    """Thousands have been due for longer than a claim is held, Redis is empty, and ticks come at once."""
+
+    part = Part.NEIGHBOUR
+    seconds = 10
+
+    def begin(self, world: World) -> None:
+        world.fleet.stop()
+        world.fleet.size = 0
+        world.user.insert("brief", max(200, round(10_000 * world.scale)))
+        world.wait(17)
+        world.flush_index()
+        world.fleet.size = world.fleet.pace.size
 
 
 class SlowBacklog(Fault):
