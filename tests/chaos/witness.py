@@ -18,6 +18,8 @@ PROMPT = 1.0
 """Seconds after a tick's report within which the record still shows what the tick should have seen."""
 SLACK = 5.0
 """Seconds beyond a claim's hold that a job must have been due: a tick's last look is before it winds up."""
+SAMPLE = 50
+"""How many of those that seem to be left are looked at more closely."""
 OWN = 2.0
 """Seconds that an index may be slower than the record in letting go of a claim."""
 
@@ -124,12 +126,20 @@ class Witness:
                   and not exists (select from minutehand.paused p where p.type = o.type)
                   and not exists (select from minutehand.errors r
                                   where r.id = o.id and r.at > now() - %(age)s * interval '1 s')
-                order by o.run_at limit 300 for update of o skip locked""",
+                order by o.run_at limit 20000""",
                 {"types": types, "age": self.hold + SLACK},
             ).fetchall()
+            held = self._held(deployment.name, found) if found else set()
+            left = [job for job, _, _ in found if job not in held and job not in self.touched]
+            # Last, as what they began may have ended: those that somebody has locked, or started by now.
+            free = sql.execute(
+                """select o.id::text from minutehand.open o where o.id = any (%s::uuid[])
+                  and not exists (select from minutehand.leases l where l.id = o.id)
+                for update of o skip locked""",
+                (left[:: max(1, len(left) // SAMPLE)],),
+            ).fetchall()
             sql.rollback()
-        held = self._held(deployment.name, found) if found else set()
-        return [job for job, _, _ in found if job not in held and job not in self.touched]
+        return [job for (job,) in free]
 
     def _held(self, installation: str, jobs: Iterable[tuple[str, str, int]]) -> set[str]:
         """Return which of these jobs a claim holds: the index says to look again, within a hold."""
