@@ -32,6 +32,7 @@ FIGURES = (
     Figure("judged", "seconds of the run in which waiting was judged", "", forbidden=False),
     Figure("compared", "times that shares of lanes were compared", "", forbidden=False),
     Figure("drained_seen", "ticks that said drained and were held against the record", "", forbidden=False),
+    Figure("drained_unseen", "looks at the record for it that came to nothing", "", forbidden=False),
     Figure("committed", "a user's transactions that were committed", "", forbidden=False),
     Figure("rolled_back", "a user's transactions that were rolled back", "", forbidden=False),
 )
@@ -93,6 +94,7 @@ def judge(  # noqa: PLR0913 - what was asked, done and seen
         "judged": round(sum(end - start for start, end in good)),
         "compared": compared,
         "drained_seen": witness.looks,
+        "drained_unseen": witness.blind.total(),
         "committed": asked.transactions["committed"],
         "rolled_back": asked.transactions["rolled back"],
     }
@@ -112,6 +114,7 @@ def judge(  # noqa: PLR0913 - what was asked, done and seen
         "drained": [f"at {d.life.ended - since:.1f} s: {len(d.jobs)} jobs, as {d.jobs[0]}" for d in drained],
         "failed_ticks": [f"at {life.ended - since:.1f} s, exit {life.code}: {life.said}" for life in failed],
         "refused": [f"{how}: {count}" for how, count in refused.items()],
+        "drained_unseen": [f"{why}: {count}" for why, count in witness.blind.items()],
     }
     return Judged(figures, {name: lines for name, lines in examples.items() if lines})
 

@@ -1,8 +1,9 @@
 """What is noted while a run goes on: when each fault was, and whether a tick that said `drained` left work."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -76,6 +77,8 @@ class Witness:
     left: list[Left] = field(default_factory=list)
     looks: int = 0
     """How many ticks that said `drained` were held against the record."""
+    blind: Counter[str] = field(default_factory=Counter)
+    """Looks that came to nothing, and why."""
 
     @contextmanager
     def fault(self, name: str, part: Part) -> Iterator[None]:
@@ -102,11 +105,14 @@ class Witness:
             return
         if any(a <= now and b >= life.began for a, b in self.outages(Part.RECORD, Part.INDEX, Part.SCHEDULE)):
             return
-        with suppress(psycopg.Error, redis.RedisError, redis.exceptions.RedisClusterException):
+        try:
             jobs = self._left_by(life)
-            self.looks += 1
-            if jobs:
-                self.left.append(Left(life, jobs))
+        except (psycopg.Error, redis.RedisError, redis.exceptions.RedisClusterException) as e:
+            self.blind[type(e).__name__] += 1
+            return
+        self.looks += 1
+        if jobs:
+            self.left.append(Left(life, jobs))
 
     def _left_by(self, life: Life) -> list[str]:
         """Return what is due for so long that a claim would be over, and that nobody holds.
@@ -117,7 +123,9 @@ class Witness:
         deployment = self.installations[life.installation]
         types = [type_ for type_ in ENDS if type_ != "newer" or life.modules == NEW]
         with psycopg.connect(deployment.database_url, connect_timeout=2) as sql:
-            sql.execute("set local statement_timeout = 2000")
+            # As the record's own functions do: statistics lag behind a queue.
+            sql.execute("set local statement_timeout = 2000; set local enable_seqscan = off; set local jit = off")
+            sql.execute("set local enable_hashjoin = off; set local enable_mergejoin = off")
             found = sql.execute(
                 """select o.id::text, o.type, o.priority from minutehand.open o
                 where o.type = any (%(types)s) and o.run_at < now() - %(age)s * interval '1 s'
