@@ -95,7 +95,8 @@ class Fleet:
         """Whether ticks run unharmed."""
         self.lives: list[Life] = []
         """Ticks that have ended."""
-        self.on_end: Callable[[Life], None] = lambda _life: None
+        self.on_report: Callable[[Life], None] = lambda _life: None
+        """Called soon after a tick has printed its report, which is before its process ends."""
         self.skew = 0.0
         self.shares = [0.8] + [0.2 / (len(envs) - 1)] * (len(envs) - 1)
         """How likely a new tick is to work for each installation."""
@@ -115,10 +116,10 @@ class Fleet:
         now = time.monotonic()
         for tick in self._ticks:
             self._thaw(tick, time.time())
+            self._hear(tick)
         for tick in [t for t in self._ticks if t.process.poll() is not None]:
             self._ticks.remove(tick)
             self._reap(tick)
-            self.on_end(tick.life)
         alive = sum(t.frozen_since is None for t in self._ticks)
         if alive < self.size and now >= self._next:
             self._next = now + self.pace.spawn_every
@@ -149,17 +150,24 @@ class Fleet:
         """Return what the ticks that ended by themselves reported."""
         return [life.report for life in self.lives if life.report]
 
+    def _hear(self, tick: _Tick) -> None:
+        """Take a tick's report as soon as it is there."""
+        if tick.life.report or not tick.out.stat().st_size:
+            return
+        with suppress(ValueError, IndexError):
+            tick.life.report = json.loads(tick.out.read_text(errors="replace").splitlines()[-1])
+            tick.life.ended = tick.out.stat().st_mtime
+            self.on_report(tick.life)
+
     def _reap(self, tick: _Tick) -> None:
         """Note how a tick ended, and keep what it wrote."""
         life = tick.life
+        self._hear(tick)
         life.code = tick.process.returncode
-        # What it printed last, it printed at its end; it may be looked at later.
-        life.ended = tick.out.stat().st_mtime if life.code >= 0 and tick.out.stat().st_size else time.time()
+        life.ended = life.ended if life.report else time.time()
         if tick.frozen_since is not None:
             life.freezes.append((tick.frozen_since, life.ended))
         printed, logged = tick.out.read_text(errors="replace"), tick.err.read_text(errors="replace")
-        with suppress(ValueError, IndexError):
-            life.report = json.loads(printed.splitlines()[-1])
         life.said = (logged.splitlines() or [""])[-1]
         for text, file in ((printed, self.reports_file), (logged, self.log)):
             with file.open("a") as kept:

@@ -111,7 +111,7 @@ class World:
             Deployment("second", self.second_url),
         ]
         self.witness = Witness(installations, hold / 1000, self.index, self.asked.touched)
-        self.fleet.on_end = self.witness.saw_end
+        self.fleet.on_report = self.witness.saw_end
 
     def _index(self, opening: ExitStack) -> tuple[str, str]:
         """Start what is not of the stack; return the REDIS_URL of each installation.
