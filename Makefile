@@ -64,7 +64,7 @@ coldstart: setup ## Measure cold starts of the built functions beside bare ones
 
 .PHONY: package package-gcp coldstart
 
-chaos: setup ## Prove that nothing is lost, under every fault (SEED= JOBS=50000 DURATION=420 JSON=path)
+chaos: setup ## Prove that nothing is lost, under every fault (SEED= JOBS=50000 DURATION=420 TRANSPORT=rest|direct INDEX=single|cluster JSON=path)
 	@$(BIN)/python -m tests.chaos
 
 .PHONY: chaos bench

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -41,8 +42,43 @@ class Pace:
 
 
 @dataclass
+class Life:
+    """One tick, from its start to its end, in real time."""
+
+    installation: int
+    modules: str
+    began: float
+    ended: float = 0
+    code: int = 0
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """What it printed at its end; empty where it could not."""
+    said: str = ""
+    """The last line of its log."""
+    freezes: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when it was stopped by SIGSTOP."""
+
+    @property
+    def lost(self) -> bool:
+        """Tell whether it ended without a chance to hand anything back."""
+        return self.code < 0 and self.code != -signal.SIGTERM
+
+    @property
+    def returned(self) -> int:
+        """How many jobs it handed back unstarted."""
+        return int(self.report.get("returned", 0))
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether it ended with an error: not by a signal, and not to retire."""
+        return self.code > 0 and not self.report.get("stuck")
+
+
+@dataclass
 class _Tick:
     process: "subprocess.Popen[bytes]"
+    life: Life
+    out: Path
+    err: Path
     frozen_since: float | None = None
 
 
@@ -54,7 +90,13 @@ class Fleet:
         self.pace = pace
         self.size = pace.size
         self.calm = False
+        """Whether ticks run unharmed, and all of them the newer version."""
+        self.spared = False
         """Whether ticks run unharmed."""
+        self.lives: list[Life] = []
+        """Ticks that have ended."""
+        self.on_report: Callable[[Life], None] = lambda _life: None
+        """Called soon after a tick has printed its report, which is before its process ends."""
         self.skew = 0.0
         self.shares = [0.8] + [0.2 / (len(envs) - 1)] * (len(envs) - 1)
         """How likely a new tick is to work for each installation."""
@@ -63,15 +105,21 @@ class Fleet:
         self._envs, self._rng = envs, rng
         self._ticks: list[_Tick] = []
         self._next = 0.0
+        self._spawned = 0
+        self._outputs = folder / "ticks"
+        self._outputs.mkdir()
+        self.log.touch()
+        self.reports_file.touch()
 
     def poll(self) -> None:
         """Reap what has ended, thaw what was frozen long enough, start what is missing."""
         now = time.monotonic()
         for tick in self._ticks:
-            self._thaw(tick, now)
+            self._thaw(tick, time.time())
+            self._hear(tick)
         for tick in [t for t in self._ticks if t.process.poll() is not None]:
             self._ticks.remove(tick)
-            self.done[_how(tick.process.returncode)] += 1
+            self._reap(tick)
         alive = sum(t.frozen_since is None for t in self._ticks)
         if alive < self.size and now >= self._next:
             self._next = now + self.pace.spawn_every
@@ -95,16 +143,39 @@ class Fleet:
             except subprocess.TimeoutExpired:
                 tick.process.kill()
                 tick.process.wait()
-            self.done[_how(tick.process.returncode)] += 1
+            self._reap(tick)
         self._ticks = []
 
-    def reports(self) -> list[dict[str, object]]:
+    def reports(self) -> list[Mapping[str, Any]]:
         """Return what the ticks that ended by themselves reported."""
-        found = []
-        for line in self.reports_file.read_text().splitlines() if self.reports_file.exists() else ():
-            with suppress(ValueError):
-                found.append(json.loads(line))
-        return found
+        return [life.report for life in self.lives if life.report]
+
+    def _hear(self, tick: _Tick) -> None:
+        """Take a tick's report as soon as it is there."""
+        if tick.life.report or not tick.out.stat().st_size:
+            return
+        with suppress(ValueError, IndexError):
+            tick.life.report = json.loads(tick.out.read_text(errors="replace").splitlines()[-1])
+            tick.life.ended = tick.out.stat().st_mtime
+            self.on_report(tick.life)
+
+    def _reap(self, tick: _Tick) -> None:
+        """Note how a tick ended, and keep what it wrote."""
+        life = tick.life
+        self._hear(tick)
+        life.code = tick.process.returncode
+        life.ended = life.ended if life.report else time.time()
+        if tick.frozen_since is not None:
+            life.freezes.append((tick.frozen_since, life.ended))
+        printed, logged = tick.out.read_text(errors="replace"), tick.err.read_text(errors="replace")
+        life.said = (logged.splitlines() or [""])[-1]
+        for text, file in ((printed, self.reports_file), (logged, self.log)):
+            with file.open("a") as kept:
+                kept.write(text)
+        tick.out.unlink()
+        tick.err.unlink()
+        self.lives.append(life)
+        self.done[_how(life.code)] += 1
 
     def _thaw(self, tick: _Tick, now: float) -> None:
         if tick.frozen_since is None:
@@ -114,15 +185,19 @@ class Fleet:
         elif now - tick.frozen_since > self.pace.frozen_for:
             with suppress(ProcessLookupError):
                 tick.process.send_signal(signal.SIGCONT)
+            tick.life.freezes.append((tick.frozen_since, now))
             tick.frozen_since = None
             self.done["thawed"] += 1
 
     def _spawn(self) -> None:
-        env = self._rng.choices(self._envs, self.shares)[0]
+        [installation] = self._rng.choices(range(len(self._envs)), self.shares)
+        env = self._envs[installation]
         modules = NEW if self.calm or self._rng.random() < 0.5 else OLD
         budget = self._rng.uniform(*self.pace.budget)
         plan = self._plan()
-        with self.reports_file.open("ab") as out, self.log.open("ab") as err:
+        self._spawned += 1
+        out_file, err_file = (self._outputs / f"{self._spawned}.{kind}" for kind in ("out", "err"))
+        with out_file.open("wb") as out, err_file.open("wb") as err:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.tick", "--budget", f"{budget:.1f}"],
                 cwd=ROOT,
@@ -131,7 +206,7 @@ class Fleet:
                 stdout=out,
                 stderr=err,
             )
-        self._ticks.append(_Tick(process))
+        self._ticks.append(_Tick(process, Life(installation, modules, time.time()), out_file, err_file))
         if plan.step:
             self.done[f"planned {signal.Signals(plan.signal).name} {plan.step}"] += 1
 
@@ -139,7 +214,7 @@ class Fleet:
         base = Plan(
             lease_margin_ms=self.pace.lease_margin_ms, hold_ms=self.pace.hold_ms, skew=0 if self.calm else self.skew
         )
-        if self.calm or self._rng.random() > self.pace.struck:
+        if self.calm or self.spared or self._rng.random() > self.pace.struck:
             return base
         return replace(
             base,

@@ -1,6 +1,7 @@
 """What the chaos run has done: handlers that behave, and handlers that misbehave in every way we know.
 
-Each appends its entry to the ledger in one write: id, attempt, the machine's real time.
+Each appends its entry to the ledger in one write: id, attempt, the machine's real time, the process, and the
+payload's n.
 """
 
 import asyncio
@@ -26,15 +27,18 @@ class Ask(BaseModel):
 
     n: int = 0
     note: str = ""
+    pause: float = 0
+    """Seconds that `grind` and `dawdle` take."""
 
 
 class Odd(BaseException):
     """What `except Exception` does not catch."""
 
 
-def enter(ctx: Context) -> None:
-    """Append this entry to the ledger."""
-    line = f"{ctx.job_id} {ctx.attempt} {time.clock_gettime(time.CLOCK_REALTIME):.6f} {os.getpid()}\n"
+def enter(ctx: Context, payload: Ask) -> None:
+    """Append this entry to the ledger; `n` tells apart the lives of an id."""
+    at = time.clock_gettime(time.CLOCK_REALTIME)
+    line = f"{ctx.job_id} {ctx.attempt} {at:.6f} {os.getpid()} {payload.n}\n"
     with open(os.environ["LEDGER"], "ab", buffering=0) as ledger:  # noqa: PTH123 - one O_APPEND write
         ledger.write(line.encode())
 
@@ -42,79 +46,103 @@ def enter(ctx: Context) -> None:
 @handler("quick", payload=Ask, timeout=2)
 async def quick(payload: Ask, ctx: Context) -> dict[str, int]:
     """Return at once."""
-    enter(ctx)
+    enter(ctx, payload)
+    return {"n": payload.n}
+
+
+@handler("brief", payload=Ask, timeout=2)
+async def brief(payload: Ask, ctx: Context) -> dict[str, int]:
+    """Return at once, too: a type beside `quick` that has a far shorter backlog."""
+    enter(ctx, payload)
     return {"n": payload.n}
 
 
 @handler("slow", payload=Ask, timeout=3)
-async def slow(_payload: Ask, ctx: Context) -> None:
+async def slow(payload: Ask, ctx: Context) -> None:
     """Wait for a moment."""
-    enter(ctx)
+    enter(ctx, payload)
     await asyncio.sleep(0.3)
 
 
 @handler("thread", payload=Ask, timeout=2)
-def in_thread(_payload: Ask, ctx: Context) -> None:
+def in_thread(payload: Ask, ctx: Context) -> None:
     """Block a thread for a moment."""
-    enter(ctx)
+    enter(ctx, payload)
     time.sleep(0.02)
 
 
 @handler("process", payload=Ask, timeout=4, isolation="process")
-def in_process(_payload: Ask, ctx: Context) -> dict[str, int]:
+def in_process(payload: Ask, ctx: Context) -> dict[str, int]:
     """Run in a child."""
-    enter(ctx)
+    enter(ctx, payload)
     return {"pid": os.getpid()}
 
 
+@handler("dawdle", payload=Ask, timeout=3)
+async def dawdle(payload: Ask, ctx: Context) -> dict[str, int]:
+    """Wait, long enough to be touched meanwhile; then return, or fail at the first attempt."""
+    enter(ctx, payload)
+    await asyncio.sleep(payload.pause)
+    if payload.n % 2 and ctx.attempt == 1:
+        raise RuntimeError("the first attempt fails")
+    return {"n": payload.n}
+
+
+@handler("grind", payload=Ask, timeout=3, isolation="process")
+def grind(payload: Ask, ctx: Context) -> None:
+    """Keep one of the few processes for as long as it is told."""
+    enter(ctx, payload)
+    time.sleep(payload.pause)
+
+
 @handler("flaky", payload=Ask, timeout=2)
-async def flaky(_payload: Ask, ctx: Context) -> None:
+async def flaky(payload: Ask, ctx: Context) -> None:
     """Fail at the first attempt."""
-    enter(ctx)
+    enter(ctx, payload)
     if ctx.attempt == 1:
         raise RuntimeError(f"{SECRET}: the first attempt fails")
 
 
 @handler("later", payload=Ask, timeout=2)
-async def later(_payload: Ask, ctx: Context) -> None:
+async def later(payload: Ask, ctx: Context) -> None:
     """Ask to be called again at once, once."""
-    enter(ctx)
+    enter(ctx, payload)
     if ctx.attempt == 1:
         raise Retry(after=0, reason="not yet")
 
 
 @handler("hopeless", payload=Ask, timeout=2)
-async def hopeless(_payload: Ask, ctx: Context) -> None:
+async def hopeless(payload: Ask, ctx: Context) -> None:
     """Give up."""
-    enter(ctx)
+    enter(ctx, payload)
     raise GiveUp("no use")
 
 
 @handler("hang", payload=Ask, timeout=0.5)
-async def hang(_payload: Ask, ctx: Context) -> None:
+async def hang(payload: Ask, ctx: Context) -> None:
     """Wait past the time limit."""
-    enter(ctx)
+    enter(ctx, payload)
     await asyncio.sleep(60)
 
 
 @handler("stuck", payload=Ask, timeout=0.5)
-def stuck(_payload: Ask, ctx: Context) -> None:
+def stuck(payload: Ask, ctx: Context) -> None:
     """Block a thread past the time limit: its process has to retire."""
-    enter(ctx)
+    enter(ctx, payload)
     threading.Event().wait(5)
 
 
 @handler("exits", payload=Ask, timeout=4, isolation="process")
-def exits(_payload: Ask, ctx: Context) -> None:
+def exits(payload: Ask, ctx: Context) -> None:
     """End its process."""
-    enter(ctx)
+    enter(ctx, payload)
     os._exit(7)
 
 
 @handler("memory", payload=Ask, timeout=4, isolation="process")
-def memory(_payload: Ask, ctx: Context) -> int:
+def memory(payload: Ask, ctx: Context) -> int:
     """Take all the memory that there is."""
-    enter(ctx)
+    enter(ctx, payload)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (2**31, hard))
     try:
@@ -126,33 +154,33 @@ def memory(_payload: Ask, ctx: Context) -> int:
 @handler("base", payload=Ask, timeout=2)
 async def base(payload: Ask, ctx: Context) -> None:
     """Raise what ends programs."""
-    enter(ctx)
+    enter(ctx, payload)
     raise (Odd("odd"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError())[payload.n % 4]
 
 
 @handler("nojson", payload=Ask, timeout=2)
 async def nojson(payload: Ask, ctx: Context) -> Any:
     """Return what is not JSON."""
-    enter(ctx)
+    enter(ctx, payload)
     return (object(), float("nan"), {1: {2}}, "\0")[payload.n % 4]
 
 
 @handler("big", payload=Ask, timeout=2)
-async def big(_payload: Ask, ctx: Context) -> str:
+async def big(payload: Ask, ctx: Context) -> str:
     """Return 10 MB."""
-    enter(ctx)
+    enter(ctx, payload)
     return "x" * 10_000_000
 
 
 @handler("secretive", payload=Ask, timeout=2)
 async def secretive(payload: Ask, ctx: Context) -> None:
     """Raise with all that it knows, on several lines."""
-    enter(ctx)
+    enter(ctx, payload)
     raise RuntimeError(f"{payload.note}\nERROR minutehand: {SECRET}")
 
 
 @handler("poison", payload=Ask, timeout=2)
-async def poison(_payload: Ask, ctx: Context) -> None:
+async def poison(payload: Ask, ctx: Context) -> None:
     """Kill the function that runs it."""
-    enter(ctx)
+    enter(ctx, payload)
     os.kill(os.getpid(), signal.SIGKILL)

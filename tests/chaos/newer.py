@@ -5,6 +5,6 @@ from tests.chaos.handlers import Ask, enter
 
 
 @handler("newer", payload=Ask, timeout=2)
-async def newer(_payload: Ask, ctx: Context) -> None:
+async def newer(payload: Ask, ctx: Context) -> None:
     """Return at once."""
-    enter(ctx)
+    enter(ctx, payload)

@@ -1,5 +1,6 @@
 """The verdict on a chaos run: the handlers' ledger held against the record's own history."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,8 @@ import psycopg
 from tests.chaos.load import Asked
 
 ENDS = {
-    "quick": "completed", "slow": "completed", "thread": "completed", "process": "completed", "flaky": "completed",
+    "quick": "completed", "brief": "completed", "grind": "completed", "dawdle": "completed",
+    "slow": "completed", "thread": "completed", "process": "completed", "flaky": "completed",
     "later": "completed", "newer": "completed", "hopeless": "failed", "hang": "failed", "stuck": "failed",
     "exits": "failed", "memory": "failed", "base": "failed", "nojson": "failed", "big": "failed",
     "secretive": "failed", "poison": "failed",
@@ -41,8 +43,17 @@ FIGURES = (
                    where r.id = e.id and r.attempt = e.attempt - 1 and r.at <= e.at))"""),
     Figure("too_often", "started more often than promise 5 allows",
            """select count(*) from minutehand.finished f join minutehand.jobs j using (id)
-              where f.attempt > j.max_retries + 1 + 3 or f.attempt - f.crashes > j.max_retries + 1 or f.crashes > 4
-                 or (select count(*) from entries e where e.id = f.id) > j.max_retries + 1 + 3"""),
+              cross join lateral (select coalesce((to_jsonb(f) ->> 'lost')::int, 0) as lost) l
+              where f.attempt > j.max_retries + 1 + 3 + 2 or f.attempt - f.crashes - l.lost > j.max_retries + 1
+                 or f.crashes > 4 or l.lost > 2
+                 or (select count(*) from entries e where e.id = f.id) > j.max_retries + 1 + 3 + 2"""),
+    Figure("unnoted", "crashes counted for a job not entered, before its third loss",
+           """select count(*) from (
+                select r.kind, count(*) over (partition by r.id order by r.attempt) as nth
+                from minutehand.errors r
+                where r.kind = 'lost' or r.kind = 'crash' and not exists (
+                  select from entries e where e.id = r.id and e.attempt = r.attempt)) losses
+              where kind = 'crash' and nth < 3"""),
     Figure("unentered", "failed without having been entered",
            """select count(*) from minutehand.finished f where f.status = 'failed'
               and f.reason not like 'expired:%' and f.reason <> 'its payload was refused'
@@ -50,6 +61,14 @@ FIGURES = (
     Figure("uncompleted", "completed without having been entered",
            """select count(*) from minutehand.finished f where f.status = 'completed'
               and not exists (select from entries e where e.id = f.id and e.attempt = f.attempt)"""),
+    Figure("other_life", "ended by another life of their id, or with its result",
+           """select (select count(*) from minutehand.finished f join minutehand.jobs j using (id)
+                      where f.created_at <> j.created_at
+                         or f.status = 'completed' and j.type in ('quick', 'brief', 'dawdle')
+                            and f.result -> 'n' is distinct from j.payload -> 'n')
+              + (select count(*) from minutehand.errors r join lives using (id)
+                 where r.kind in ('raised', 'retry', 'gave_up', 'timeout') and not exists (
+                   select from entries e where e.id = r.id and e.attempt = r.attempt))"""),
     Figure("after_cancel", "entered after a confirmed cancel",
            "select count(*) from entries e join cancelled c using (id) where e.at > c.at"),
     Figure("cancel_undone", "confirmed cancelled, ended otherwise",
@@ -65,7 +84,7 @@ FIGURES = (
               where e.at < j.run_at or e.at < f.run_at"""),
     Figure("outlived", "entered after the lease of that start had expired",
            """select count(*) from entries e join minutehand.errors r
-              on r.id = e.id and r.attempt = e.attempt and r.kind = 'crash' and r.at < e.at"""),
+              on r.id = e.id and r.attempt = e.attempt and r.kind in ('crash', 'lost') and r.at < e.at"""),
     Figure("otherwise", "ended otherwise than its handler says",
            """select count(*) from minutehand.finished f join ends x using (type)
               where f.status <> x.status and f.status <> 'cancelled'
@@ -73,6 +92,10 @@ FIGURES = (
                          or f.reason like 'expired:%' or f.reason = 'its payload was refused'))"""),
     Figure("leftovers", "rows left in open or leases",
            "select (select count(*) from minutehand.open) + (select count(*) from minutehand.leases)"),
+    Figure("orphans", "rows of jobs that were deleted",
+           """select count(*) from (select id from minutehand.finished union all select id from minutehand.errors
+                union all select id from minutehand.open union all select id from minutehand.leases) x
+              where not exists (select from minutehand.jobs j where j.id = x.id)"""),
     Figure("entries", "entries in the ledger", "select count(*) from entries", forbidden=False),
     Figure("completed", "completed", "select count(*) from minutehand.finished where status = 'completed'",
            forbidden=False),
@@ -81,46 +104,66 @@ FIGURES = (
     Figure("cancelled", "cancelled", "select count(*) from minutehand.finished where status = 'cancelled'",
            forbidden=False),
     Figure("crashes", "starts lost with their function",
-           "select count(*) from minutehand.errors where kind = 'crash'", forbidden=False),
+           "select count(*) from minutehand.errors where kind in ('crash', 'lost')", forbidden=False),
     Figure("crashed_out", "failed as lost too often, poison aside",
            """select count(*) from minutehand.finished where status = 'failed' and type <> 'poison'
               and reason like 'its function was lost%'""", forbidden=False),
     Figure("retries", "attempts that failed and were settled",
-           "select count(*) from minutehand.errors where kind <> 'crash'", forbidden=False),
+           "select count(*) from minutehand.errors where kind not in ('crash', 'lost')", forbidden=False),
 )  # fmt: skip
 
 
-def judge(database_url: str, asked: Asked, ledger: Path) -> dict[str, int]:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the ledger."""
+
+    id: str
+    attempt: int
+    at: float
+    n: int
+    """Of the payload: it tells the lives of an id apart."""
+
+
+def entries_in(ledger: Path) -> list[Entry]:
+    """Return the ledger."""
+    rows = (line.split() for line in ledger.read_text().splitlines())
+    return [Entry(job, int(attempt), float(at), int(n)) for job, attempt, at, _pid, n in rows]
+
+
+def is_former(entry: Entry, asked: Asked) -> bool:
+    """Tell whether an entry was of a job that a user deleted, be there another under its id or not."""
+    return entry.id in asked.deleted or entry.n != asked.lives.get(entry.id, entry.n)
+
+
+def judge(database_url: str, asked: Asked, entries: Sequence[Entry]) -> dict[str, int]:
     """Return each figure by its name."""
     with psycopg.connect(database_url) as sql, sql.cursor() as cursor:
         cursor.execute(
             """create temp table accepted (id uuid) on commit drop;
+            create temp table lives (id uuid) on commit drop;
             create temp table entries (id uuid, attempt int, at timestamptz) on commit drop;
             create temp table cancelled (id uuid, at timestamptz) on commit drop;
             create temp table explained (id uuid, status text) on commit drop;
             create temp table ends (type text, status text) on commit drop"""
         )
-        with cursor.copy("copy accepted from stdin") as copy:
-            for job in asked.accepted:
-                copy.write_row((job,))
-        with cursor.copy("copy cancelled from stdin") as copy:
-            for job, at in asked.cancelled.items():
-                copy.write_row((job, _stamp(at)))
-        with cursor.copy("copy explained from stdin") as copy:
-            for explained in asked.explained.items():
-                copy.write_row(explained)
-        with cursor.copy("copy entries from stdin") as copy:
-            for line in ledger.read_text().splitlines():
-                job, attempt, entered_at, _ = line.split()
-                copy.write_row((job, attempt, _stamp(float(entered_at))))
-        with cursor.copy("copy ends from stdin") as copy:
-            for end in ENDS.items():
-                copy.write_row(end)
+        gone = {*asked.deleted, *asked.lives}  # what was said of the first life does not hold for the second
+        tables: dict[str, Iterable[Sequence[object]]] = {
+            "accepted": ((job,) for job in asked.accepted if job not in asked.deleted),
+            "lives": ((job,) for job in asked.lives),
+            "entries": ((e.id, e.attempt, _stamp(e.at)) for e in entries if not is_former(e, asked)),
+            "cancelled": ((job, _stamp(at)) for job, at in asked.cancelled.items() if job not in gone),
+            "explained": (said for said in asked.explained.items() if said[0] not in gone),
+            "ends": ENDS.items(),
+        }
+        for name, rows in tables.items():
+            with cursor.copy(f"copy {name} from stdin".encode()) as copy:
+                for values in rows:
+                    copy.write_row(values)
         cursor.execute(
             "create index on accepted (id); create index on entries (id); create index on cancelled (id)"
         )
         cursor.execute("delete from entries e where not exists (select from accepted a where a.id = e.id)")
-        cursor.execute("analyze accepted; analyze entries; analyze cancelled; analyze ends")
+        cursor.execute("analyze accepted; analyze entries; analyze cancelled; analyze ends; analyze lives")
         found = {}
         for figure in FIGURES:
             cursor.execute(figure.sql.encode())

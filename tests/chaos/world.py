@@ -4,9 +4,10 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psycopg
 import redis
@@ -18,22 +19,44 @@ from infra.local.postgrest import Postgrest
 from infra.local.routes import FILE
 from infra.local.stack import Stack
 from infra.local.valkey import Valkey
+from shared.usecases.tick import tick
+from tests.chaos.cluster import Cluster
 from tests.chaos.fleet import NEW, Fleet, Pace
+from tests.chaos.load import Asked
 from tests.chaos.proxy import Proxy
+from tests.chaos.users import User
+from tests.chaos.witness import Deployment, Witness
 
+Answer = TypeVar("Answer")
 KEY = "chaos-api-key-81c3"
+TRANSPORTS = ("rest", "direct")
+"""How the functions reach the record: through PostgREST, or in PostgreSQL itself."""
+INDEXES = ("single", "cluster")
+"""What the index stands on: one Valkey behind a proxy, or three that are a cluster, reached directly."""
 
 
 class World:
     """Everything that runs; a context manager."""
 
-    def __init__(self, folder: Path, pace: Pace, rng: random.Random, scale: float) -> None:
+    def __init__(  # noqa: PLR0913 - each is one setting, by name
+        self,
+        folder: Path,
+        pace: Pace,
+        rng: random.Random,
+        *,
+        scale: float = 1,
+        transport: str = TRANSPORTS[0],
+        index: str = INDEXES[0],
+    ) -> None:
         """`scale`: by what the lengths of faults are multiplied; 1 is a long run."""
-        self.folder, self.rng, self.scale = folder, rng, scale
+        self.folder, self.rng, self.scale, self.transport = folder, rng, scale, transport
         self.on_wait: Callable[[], None] = lambda: None
         self._open = ExitStack()
-        self.stack = Stack(folder / "stack")
+        self.stack = Stack(folder / "stack", index=index == "single")
         self.valkey = self.stack.valkey
+        self.cluster = Cluster(folder / "cluster", self.stack.secrets.valkey) if index == "cluster" else None
+        self.asked = Asked()
+        self.user = User(self.stack.database_url, self.asked, random.Random(rng.random()))
         self.ledger = folder / "ledger"
         self.ledger.touch()
         self._pace = pace
@@ -53,15 +76,14 @@ class World:
         direct = stack.postgrest.database_url
         stack.postgrest.database_url = direct.replace(f":{stack.postgres.port}/", f":{self.database_proxy.port}/")
         opening.enter_context(stack)
-        self.record_proxy = opening.enter_context(Proxy(stack.edge.port))
+        self.rest_proxy = opening.enter_context(Proxy(stack.edge.port))
         self.index_proxy = opening.enter_context(Proxy(stack.valkey.port))
-        self.spare = opening.enter_context(
-            Valkey(self.folder / "spare", password=stack.secrets.valkey, log=log("spare"))
-        )
+        redis_url, second_redis = self._index(opening)
         second = self._second_installation(opening, direct)
+        self.installation: str = self.sql("select id from minutehand.installation")[0][0]
         common = {
             "SUPABASE_KEY": stack.secrets.secret_key,
-            "REDIS_URL": stack.valkey.url.replace(f":{stack.valkey.port}/", f":{self.index_proxy.port}/"),
+            "STORE": self.transport,
             "LEDGER": str(self.ledger),
             "MAIL_URL": stack.env["MAIL_URL"],
             "STORAGE_PREFIXES": stack.env["STORAGE_PREFIXES"],
@@ -69,14 +91,42 @@ class World:
             "MINUTEHAND_API_KEYS": KEY,
             "HANDLERS": NEW,
         }
-        first = {**common, "SUPABASE_URL": f"http://127.0.0.1:{self.record_proxy.port}"}
+        first = {
+            **common,
+            "SUPABASE_URL": f"http://127.0.0.1:{self.rest_proxy.port}",
+            "DATABASE_URL": stack.database_url.replace(f":{stack.postgres.port}/", f":{self.database_proxy.port}/"),
+            "REDIS_URL": redis_url,
+        }
+        other = {**common, "SUPABASE_URL": second, "DATABASE_URL": self.second_url, "REDIS_URL": second_redis}
         self.gateway = opening.enter_context(
             FunctionServer("the gateway", Functions(str(MAIN), routes=str(FILE)), env=first, log=log("gateway"))
         )
         self.api_proxy = opening.enter_context(Proxy(self.gateway.port))
         self.api_url = f"http://127.0.0.1:{self.api_proxy.port}"
-        self.fleet = Fleet([first, {**common, "SUPABASE_URL": second}], self.folder, self._pace, self.rng)
+        self.fleet = Fleet([first, other], self.folder, self._pace, self.rng)
         opening.callback(self.fleet.stop)
+        hold = self._pace.hold_ms or tick.HOLD_MS
+        installations = [
+            Deployment(self.installation, stack.database_url),
+            Deployment("second", self.second_url),
+        ]
+        self.witness = Witness(installations, hold / 1000, self.index, self.asked.touched)
+        self.fleet.on_report = self.witness.saw_end
+
+    def _index(self, opening: ExitStack) -> tuple[str, str]:
+        """Start what is not of the stack; return the REDIS_URL of each installation.
+
+        The second one's does not say that it names a cluster: its functions learn it from a MOVED.
+        """
+        stack, log = self.stack, self.stack.folder.log
+        if self.cluster is not None:
+            opening.enter_context(self.cluster)
+            return f"{self.cluster.urls[0]}?cluster=true", self.cluster.urls[1]
+        self.spare = opening.enter_context(
+            Valkey(self.folder / "spare", password=stack.secrets.valkey, log=log("spare"))
+        )
+        url = stack.valkey.url.replace(f":{stack.valkey.port}/", f":{self.index_proxy.port}/")
+        return url, url
 
     def _second_installation(self, opening: ExitStack, direct: str) -> str:
         """Make a second record, which shares the Redis; return its SUPABASE_URL."""
@@ -102,6 +152,11 @@ class World:
         return edge.url
 
     @property
+    def record_proxy(self) -> Proxy:
+        """What stands between a function and its record."""
+        return self.database_proxy if self.transport == "direct" else self.rest_proxy
+
+    @property
     def second_url(self) -> str:
         """DATABASE_URL of the second installation."""
         return self.stack.postgres.url("postgres", self.stack.secrets.postgres, database="second")
@@ -120,12 +175,33 @@ class World:
         assert row is not None
         return int(row[0])
 
+    @property
+    def whole_cluster(self) -> Cluster:
+        """The cluster of a run that has one."""
+        assert self.cluster is not None
+        return self.cluster
+
     def redis(self) -> "redis.Redis":
         """Return a client of the current Valkey, past the proxy."""
         return redis.Redis(port=self.valkey.port, password=self.stack.secrets.valkey)
 
+    def index(self) -> Any:
+        """Return a client of the whole index, past the proxy: of the current Valkey, or of the cluster."""
+        return self.redis() if self.cluster is None else self.cluster.client()
+
+    def flush_index(self) -> None:
+        """Empty the index."""
+        if self.cluster is not None:
+            self.cluster.flush()
+            return
+        with self.redis() as client:
+            client.flushall()
+
     def configure_redis(self, values: Mapping[str, str]) -> None:
-        """Change the current Valkey's settings."""
+        """Change the settings of the current Valkey, or of every node."""
+        if self.cluster is not None:
+            self.cluster.configure(values)
+            return
         with self.redis() as client:
             for name, value in values.items():
                 client.config_set(name, value)
@@ -143,6 +219,14 @@ class World:
             if time.monotonic() >= until:
                 return
             time.sleep(0.03)
+
+    def beside(self, act: Callable[[], Answer]) -> Answer:
+        """Return what `act` returns, and let the world go on meanwhile."""
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(act)
+            while not call.done():
+                self.wait_exactly(0.05)
+            return call.result()
 
     def fail_over(self) -> None:
         """Have the other Valkey, empty, take the place of this one, which turns read-only."""
@@ -179,6 +263,6 @@ class World:
 
     def heal(self) -> None:
         """End whatever is still broken."""
-        for proxy in (self.record_proxy, self.database_proxy, self.index_proxy, self.api_proxy):
+        for proxy in (self.rest_proxy, self.database_proxy, self.index_proxy, self.api_proxy):
             proxy.heal()
         self.fleet.skew, self.fleet.size, self.fleet.calm = 0, self._pace.size, True
