@@ -12,6 +12,9 @@ DEFAULT_BUDGET = 110.0
 DEFAULT_LINGER = 70.0
 """Seconds from a tick's beginning that it waits for what comes due: until the next has begun, be it late."""
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""This machine's names for itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -64,6 +67,13 @@ def read(env: Mapping[str, str]) -> Settings:
         max_drainers=int(_number(env, "MAX_DRAINERS", 0, 0, 1_000)),
         wake_url=env.get("WAKE_URL", ""),
     )
+
+
+def without_proxies(env: Mapping[str, str]) -> dict[str, str]:
+    """Return NO_PROXY as `env` has it, in both spellings, with this machine added: no proxy leads to it."""
+    names = [name.strip() for name in (env.get("no_proxy") or env.get("NO_PROXY") or "").split(",")]
+    merged = ",".join(dict.fromkeys([*filter(None, names), *LOOPBACK]))
+    return {"no_proxy": merged, "NO_PROXY": merged}
 
 
 def required(value: str, name: str) -> str:

@@ -9,6 +9,12 @@ from urllib.parse import urlsplit
 from infra.local.service import ServiceError
 
 KEY = "dev-key"
+PASSED = (
+    *("HANDLERS", "STORE", "TICK_BUDGET_SECONDS", "LINGER_SECONDS", "HORIZON_SECONDS", "RETENTION_DAYS"),
+    *("ASYNC_SLOTS", "THREAD_SLOTS", "PROCESS_SLOTS", "DRAINERS_URL", "MAX_DRAINERS"),
+    *("MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "MINUTEHAND_API_KEYS"),
+)
+"""Settings of the caller's that hold here too, and that a tick by hand (`minutehand --env`) has to share."""
 UNKNOWN_KEY = "YOUR-KEY"
 """What is shown where MINUTEHAND_API_KEYS has hashes only."""
 SENDER = "minutehand@example.com"
@@ -49,7 +55,7 @@ class Given:
 
     def over(self, local: Mapping[str, str], url: str) -> dict[str, str]:
         """Return the functions' settings: the caller's, else the `local` services'; and ours, at `url`."""
-        names = ["MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "MINUTEHAND_API_KEYS"]
+        names = [*PASSED]
         names += RECORD if self.record else []
         names += ["REDIS_URL"] if self.index else []
         defaults = {"MAIL_FROM": SENDER, "MINUTEHAND_API_KEYS": KEY}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.local.service import Service
+from shared.config import without_proxies
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -67,6 +68,7 @@ class FunctionServer(Service):
     def environment(self) -> dict[str, str]:
         """Return the functions' environment, in which modules of the current folder can be imported."""
         env = {**os.environ, **self._env}
+        env |= without_proxies(env)
         path = [os.getcwd(), str(ROOT), *filter(None, [env.get("PYTHONPATH")])]  # noqa: PTH109 - as text
         return {
             **env,
