@@ -28,6 +28,8 @@ from infra.migrate import MigrationError
 PORT = 8080
 DATA_DIR = Path(".minutehand")
 MAIN = ROOT / "main.py"
+PROXIES = ("http_proxy", "all_proxy", "ALL_PROXY")
+"""What curl takes a proxy for http:// from."""
 POLL = 0.1
 """Seconds between two looks at the clock, the processes and the stop signal."""
 TICK_GRACE = 5
@@ -115,7 +117,8 @@ def _serve(settings: Settings, env: Mapping[str, str], stop: StopSignal) -> None
         for server in servers:
             server.wait_ready()
         _say(f"functions of {settings.source.name} behind the routes of {settings.routes.name}")
-        print(greeting(values, settings.data_dir, seconds), flush=True)
+        proxied = any(env.get(name) for name in PROXIES)
+        print(greeting(values, settings.data_dir, seconds, proxied=proxied), flush=True)
         _keep_going(scheduler, Watch(stack.services, servers), stop)
 
 

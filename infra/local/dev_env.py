@@ -65,8 +65,12 @@ class Given:
         return {**values, "MINUTEHAND_URL": url, "MINUTEHAND_API_KEY": key}
 
 
-def greeting(values: Mapping[str, str], data_dir: Path, seconds: float) -> str:
-    """Return what a newcomer needs: the address, the key, a job to paste, and where things lie."""
+def greeting(values: Mapping[str, str], data_dir: Path, seconds: float, *, proxied: bool = False) -> str:
+    """Return what a newcomer needs: the address, the key, a job to paste, and where things lie.
+
+    `proxied`: whether the shell that it is pasted into names a proxy, which does not lead to this machine.
+    """
+    direct = " --noproxy '*'" if proxied else ""
     url, key = values["MINUTEHAND_URL"], values["MINUTEHAND_API_KEY"]
     job = (
         '{"type": "email_notification", "payload": {"to": "test@example.com", '
@@ -83,7 +87,7 @@ Minutehand listens on {url}; it ticks every {seconds:g} s.
 
 Post a job:
 
-  curl {url}/jobs \\
+  curl{direct} {url}/jobs \\
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
     -d '{job}'
 

@@ -108,11 +108,12 @@ class DataFolder:
 def _check_name(path: Path) -> None:
     """Refuse a folder whose objects could not be named: a payload's URL and a list of prefixes know no escapes."""
     try:
-        if "," in str(path):
-            raise ValueError("the path has the character ','")
         parse_prefix(f"file://{path}/objects/")
+        wrong = "the path has the character ','" if "," in str(path) else ""
     except ValueError as error:
-        raise ServiceError(f"DATA_DIR: {error}: choose another folder than {str(path)!r}") from None
+        wrong = str(error)
+    if wrong:
+        raise ServiceError(f"DATA_DIR: {wrong}: choose another folder than {str(path)!r}")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -67,7 +67,7 @@ def _unquoted(value: str) -> str:
         words = shlex.split(value)
     except ValueError:  # a quote that is not closed
         return value
-    return words[0] if len(words) == 1 else "" if value in ("''", '""') else value
+    return words[0] if len(words) == 1 else value
 
 
 def main() -> None:
