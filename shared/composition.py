@@ -8,9 +8,10 @@ import gc
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -30,6 +31,8 @@ from shared.usecases.create import Creator
 from shared.web import auth
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from werkzeug import Request
 
     from shared.ports.drainers import Drainers
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 
 
 _open = ExitStack()
+_ending = threading.Event()
+_ticks: "dict[Tick, AbstractEventLoop]" = {}
 SCHEDULE = 60.0
 """Seconds between two ticks of the schedule (serverless.yml)."""
 
@@ -254,6 +259,17 @@ def tick(
     return Tick(parts, limits)
 
 
+def stop_ticks() -> None:
+    """Have every tick of this process, later ones too, start nothing more and end when what runs has.
+
+    May be called from any thread, and from a signal's handler.
+    """
+    _ending.set()
+    for one, loop in list(_ticks.items()):
+        with suppress(RuntimeError):  # its loop was closed this moment
+            loop.call_soon_threadsafe(one.stop)
+
+
 def run(one: "Tick") -> "Report":
     """Run a tick to its end on an event loop of its own and return the report.
 
@@ -271,11 +287,15 @@ def run(one: "Tick") -> "Report":
     gc.set_threshold(50_000)
     loop = asyncio.new_event_loop()
     stuck = 0
+    _ticks[one] = loop
+    if _ending.is_set():
+        one.stop()
     try:
         report = loop.run_until_complete(one.run())
         stuck = report.stuck
         return report
     finally:
+        del _ticks[one]
         if not stuck:
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()

@@ -9,17 +9,19 @@ from urllib.parse import urlsplit
 from infra.local.service import ServiceError
 
 KEY = "dev-key"
+RECORD = ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"]
+"""What names a Supabase project; DATABASE_URL only serves the person and the CLI."""
 PASSED = (
     *("HANDLERS", "STORE", "TICK_BUDGET_SECONDS", "LINGER_SECONDS", "HORIZON_SECONDS", "RETENTION_DAYS"),
     *("ASYNC_SLOTS", "THREAD_SLOTS", "PROCESS_SLOTS", "DRAINERS_URL", "MAX_DRAINERS"),
     *("MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "MINUTEHAND_API_KEYS"),
 )
 """Settings of the caller's that hold here too, and that a tick by hand (`minutehand --env`) has to share."""
+NAMES = frozenset({*PASSED, *RECORD, "REDIS_URL", "WAKE_URL", "MINUTEHAND_API_KEY", "MINUTEHAND_URL"})
+"""Every setting that functions, the emulation and the command line know by these names."""
 UNKNOWN_KEY = "YOUR-KEY"
 """What is shown where MINUTEHAND_API_KEYS has hashes only."""
 SENDER = "minutehand@example.com"
-RECORD = ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"]
-"""What names a Supabase project; DATABASE_URL only serves the person and the CLI."""
 
 
 @dataclass(frozen=True, slots=True)

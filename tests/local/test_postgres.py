@@ -162,8 +162,12 @@ def test_copy_that_another_user_put_there_is_replaced(shared_folder: Path, trap:
     else:
         shutil.rmtree(target)
         foreign = shared_folder / "foreign"
-        {"folder": target.mkdir, "link": foreign.mkdir, "file": target.touch}[trap]()
-        if trap == "link":
+        if trap == "folder":
+            target.mkdir()
+        elif trap == "file":
+            target.touch()
+        else:
+            foreign.mkdir()
             target.symlink_to(foreign)
         os.chown(target, uid, uid, follow_symlinks=False)
     made = unprivileged.readable_copy(installation, shared_folder)
