@@ -14,7 +14,7 @@ help: ## Show this list
 
 setup: $(VENV)/.ready node_modules/.ready ## Install what every command needs (they call it themselves)
 
-setup-dev: $(VENV)/.run node_modules/.run ## Install what `make dev` needs, a third of it
+setup-dev: $(VENV)/.run node_modules/.run ## Install what `make dev` needs, less than half of it
 
 # Before anything is installed, and not at all where PostgREST comes from elsewhere or all is there.
 define NODE
