@@ -65,6 +65,14 @@ def test_the_pasted_curl_passes_the_proxy_by(dev: Dev) -> None:
     assert '"pending"' in done.stdout
 
 
+def test_the_command_line_passes_the_proxy_by(dev: Dev, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`jobs` and `tick` reach this machine from the shell that has the proxy."""
+    for name, value in PROXY.items():
+        monkeypatch.setenv(name, value)
+    assert dev.cli("jobs", "list").returncode == 0
+    assert dev.cli("tick").returncode == 0
+
+
 def test_the_env_file_is_a_round_trip(dev: Dev) -> None:
     """A shell and the command line read the same from it: quotes, HANDLERS and all."""
     script = 'set -a; . "$1"; exec env -0'

@@ -34,10 +34,10 @@ def walk(clone: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     env = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    # Where the folder's log would be another user's in a second walk, the system's own is a new one.
+    # One for each user: another's could not be written to.
     with (clone / f"walk-{os.geteuid()}.log").open("w+") as log:
         make = subprocess.Popen(
-            ["make", "dev", *[word for word in sys.argv[2:] if "=" in word]],  # noqa: S607 - as it is typed
+            ["make", "dev", *[word for word in sys.argv[2:] if "=" in word]],
             cwd=clone,
             env={**env, "PORT": str(port)},
             stdin=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ def walk(clone: Path) -> None:
 def _call(port: int, path: str, body: object = None) -> dict[str, Any]:
     headers = {"Authorization": "Bearer dev-key", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
-    request = Request(f"http://127.0.0.1:{port}{path}", data, headers)  # noqa: S310 - loopback
+    request = Request(f"http://127.0.0.1:{port}{path}", data, headers)
     with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
@@ -84,7 +84,7 @@ def _left(clone: Path) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            cwd = os.readlink(entry / "cwd")
+            cwd = str((entry / "cwd").readlink())
             words = (entry / "cmdline").read_bytes().decode(errors="replace")
         except OSError:  # gone, or another user's
             continue
