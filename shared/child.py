@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from shared import composition
+from shared.adapters import entered
 from shared.adapters.run_thread import in_thread
 from shared.ports.record import Start
 from shared.ports.runner import Work
@@ -22,6 +23,8 @@ def main() -> None:
     end_with_parent()
     answers = os.dup(1)
     os.dup2(2, 1)  # what a handler prints must not stand between two answers
+    if os.environ.get(entered.LABELLED):
+        entered.label_output()
     handlers = composition.handlers()
     perform = in_thread(composition.context)
     os.write(answers, bytes(4))  # an empty message: ready

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -33,6 +33,8 @@ from shared.usecases.create import Creator
 from shared.web import auth
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from werkzeug import Request
 
     from shared.ports.drainers import Drainers
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
 _open = ExitStack()
 _making = threading.Lock()
+_ending = threading.Event()
+_ticks: "dict[Tick, AbstractEventLoop]" = {}
 SCHEDULE = 60.0
 """Seconds between two ticks of the schedule (serverless.yml)."""
 START_SLACK = 1.0
@@ -130,7 +134,13 @@ def announcer() -> Announcer:
         round(min(settings().linger, settings().tick_budget, SCHEDULE) * 1000),
     )
     called = waker if settings().wake_url else None
-    return Announcer(index(), called, reach, SystemClock(), Threads(), threading.Lock())
+    return Announcer(index(), called, reach, SystemClock(), background(), threading.Lock())
+
+
+@functools.cache
+def background() -> Threads:
+    """Return what does work that nobody has to wait for."""
+    return Threads()
 
 
 @functools.cache
@@ -262,7 +272,9 @@ def tick(
     clock = SystemClock()
     horizon_ms = round(most.horizon * 1000)
     parts = Parts(
-        record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms, drainers(), retention()
+        *(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms, background()),
+        drainers(),
+        retention(),
     )
     limits = Limits(
         most.tick_budget if budget is None else min(budget, most.tick_budget),
@@ -270,6 +282,17 @@ def tick(
         0 if drainer or woken else most.max_drainers,
     )
     return Tick(parts, limits)
+
+
+def stop_ticks() -> None:
+    """Have every tick of this process, later ones too, start nothing more and end when what runs has.
+
+    May be called from any thread, and from a signal's handler.
+    """
+    _ending.set()
+    for one, loop in list(_ticks.items()):
+        with suppress(RuntimeError):  # its loop was closed this moment
+            loop.call_soon_threadsafe(one.stop)
 
 
 def run(one: "Tick") -> "Report":
@@ -289,11 +312,15 @@ def run(one: "Tick") -> "Report":
     gc.set_threshold(50_000)
     loop = asyncio.new_event_loop()
     stuck = 0
+    _ticks[one] = loop
+    if _ending.is_set():
+        one.stop()
     try:
         report = loop.run_until_complete(one.run())
         stuck = report.stuck
         return report
     finally:
+        del _ticks[one]
         if not stuck:
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()

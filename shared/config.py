@@ -14,6 +14,9 @@ DEFAULT_BUDGET = 110.0
 DEFAULT_LINGER = 70.0
 """Seconds from a tick's beginning that it waits for what comes due: until the next has begun, be it late."""
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""This machine's names for itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -78,6 +81,13 @@ def _origins(env: Mapping[str, str]) -> tuple[str, ...]:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise ConfigError("CORS_ORIGINS holds origins such as https://example.com, without a path, or *.")
     return found
+
+
+def without_proxies(env: Mapping[str, str]) -> dict[str, str]:
+    """Return NO_PROXY as `env` has it, in both spellings, with this machine added: no proxy leads to it."""
+    names = [name.strip() for name in (env.get("no_proxy") or env.get("NO_PROXY") or "").split(",")]
+    merged = ",".join(dict.fromkeys([*filter(None, names), *LOOPBACK]))
+    return {"no_proxy": merged, "NO_PROXY": merged}
 
 
 def required(value: str, name: str) -> str:

@@ -4,6 +4,7 @@ Services, gateway, tick server, scheduler start in this order and stop in the re
 """
 
 import errno
+import math
 import os
 import socket
 import sys
@@ -12,26 +13,37 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
+import httpx
 import psycopg
 
 from infra.local import routes
 from infra.local.dev_env import Given, greeting
 from infra.local.folder import DataFolder
 from infra.local.function_server import ROOT, Functions, FunctionServer
+from infra.local.handler_files import HandlerFiles
+from infra.local.job_lines import JobLines
 from infra.local.scheduler import Scheduler, WakeServer
 from infra.local.service import Service, ServiceError
 from infra.local.stack import Stack
 from infra.local.stop_signal import Stopped, StopSignal
 from infra.migrate import MigrationError
+from shared.config import DEFAULT_BUDGET
 
 PORT = 8080
 DATA_DIR = Path(".minutehand")
 MAIN = ROOT / "main.py"
+PROXIES = ("http_proxy", "all_proxy", "ALL_PROXY")
+"""What curl takes a proxy for http:// from."""
 POLL = 0.1
 """Seconds between two looks at the clock, the processes and the stop signal."""
-TICK_GRACE = 5
-"""Seconds that a tick under way gets at the end: a job it leaves behind is started again by its lease."""
+TICK_GRACE = 30
+"""Seconds beyond a tick's budget that one under way gets at the end: it starts nothing more, what runs goes on."""
+ENDED = "the local emulation was ended while this attempt ran"
+"""The error that such an attempt is recorded with."""
+LOOK = 0.5
+"""Seconds between two looks at the handlers' files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +101,21 @@ def _serve(settings: Settings, env: Mapping[str, str], stop: StopSignal) -> None
     seconds = settings.tick_seconds or tick.seconds
     given = Given.of(env, DataFolder(settings.data_dir).made())
     stack = Stack(settings.data_dir, record=not given.record, index=not given.index, say=_say)
+    try:
+        values = given.over(stack.env, f"http://127.0.0.1:{settings.port}")
+        files = HandlerFiles(values)
+        if settings.source == MAIN:
+            files.check()
+    except BaseException:
+        stack.stop()
+        raise
     with stack, ExitStack() as running:
         stop.check()
-        values = given.over(stack.env, f"http://127.0.0.1:{settings.port}")
         stack.folder.write_env(values)
         log = stack.folder.log
         ticks = FunctionServer(
             "the tick server",
-            Functions(str(settings.source), function=tick.function, grace=TICK_GRACE),
+            Functions(str(settings.source), function=tick.function, grace=_budget(values) + TICK_GRACE),
             env=values,
             log=log("tick"),
         )
@@ -110,14 +129,16 @@ def _serve(settings: Settings, env: Mapping[str, str], stop: StopSignal) -> None
             port=settings.port,
         )
         servers = [gateway, ticks]
-        running.callback(_stop, servers)
+        lines = JobLines(log("tick"), _say)
+        running.callback(_stop, gateway, ticks, lines, stop, Losses(values))
         for server in servers:
             server.spawn()
         for server in servers:
             server.wait_ready()
         _say(f"functions of {settings.source.name} behind the routes of {settings.routes.name}")
-        print(greeting(values, settings.data_dir, seconds), flush=True)
-        _keep_going(scheduler, Watch(stack.services, servers), stop)
+        proxied = any(env.get(name) for name in PROXIES)
+        print(greeting(values, settings.data_dir, seconds, proxied=proxied), flush=True)
+        _keep_going([Watch(stack.services, servers), Reload(files, servers), lines, scheduler], stop)
 
 
 class Watch:
@@ -138,20 +159,98 @@ class Watch:
             self._services.remove(service)
 
 
-def _keep_going(scheduler: Scheduler, watch: Watch, stop: StopSignal) -> None:
+class Reload:
+    """Loads the functions anew when a handler's file has changed; what runs goes on with the code it began with."""
+
+    def __init__(self, files: HandlerFiles, servers: list[FunctionServer]) -> None:
+        self._files, self._servers = files, servers
+        self._next = time.monotonic()
+
+    def poll(self) -> None:
+        """Look if it is time. A file that cannot be loaded is told, and leaves the code that runs as it is."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + LOOK
+        changed = self._files.changed()
+        if not changed:
+            return
+        names = ", ".join(sorted(file.name for file in changed))
+        try:
+            self._files.check()
+        except ServiceError as error:
+            _say(f"{names} changed and is not loaded: {error}")
+            return
+        for server in self._servers:
+            server.reload()
+        _say(f"{names} changed: the handlers are loaded anew")
+
+
+class Losses:
+    """Tells the record of jobs whose process was ended, so that they do not wait for their leases to run out."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+
+    def settle(self, jobs: list[dict[str, Any]]) -> None:
+        """Count a crash for each of `jobs` and free its lease; one that has ended meanwhile stays as it is."""
+        key = self._env["SUPABASE_KEY"]
+        outcomes = [{"id": job["id"], "token": job["token"], "to": "lost", "error": ENDED} for job in jobs]
+        headers = {"apikey": key, **({} if key.startswith("sb_") else {"Authorization": f"Bearer {key}"})}
+        url = f"{self._env['SUPABASE_URL'].rstrip('/')}/rest/v1/rpc/minutehand_settle_v1"
+        try:
+            body = {"outcomes": outcomes}
+            httpx.post(url, json=body, headers=headers, timeout=5, trust_env=False).raise_for_status()
+        except (httpx.HTTPError, KeyError) as error:
+            _say(f"the record was not told ({type(error).__name__}): each is started again when its lease ends")
+
+
+class Polled(Protocol):
+    """What is looked after while everything runs."""
+
+    def poll(self) -> None:
+        """Look, and do what is to be done now."""
+        ...
+
+
+def _keep_going(parts: list[Polled], stop: StopSignal) -> None:
     while True:
         stop.check()
-        watch.poll()
-        scheduler.poll()
+        for part in parts:
+            part.poll()
         time.sleep(POLL)
 
 
-def _stop(servers: list[FunctionServer]) -> None:
+def _stop(
+    gateway: FunctionServer, ticks: FunctionServer, lines: JobLines, stop: StopSignal, losses: Losses
+) -> None:
+    """End the functions: jobs that run get their time, unless a second signal comes."""
     _say("stopping")
-    for server in servers:
+    for server in (gateway, ticks):
         server.signal(server.stop_signal)
-    for server in servers:
+    jobs: list[dict[str, Any]] | None = None
+    while ticks.pid is not None and not stop.impatient:
+        if jobs is None and (jobs := ticks.jobs()):
+            seconds = max(job["s"] for job in jobs)
+            _say(f"{_jobs(jobs)} still: waiting at most {max(1, round(seconds))} s; Ctrl-C again ends at once")
+        lines.poll()
+        time.sleep(POLL)
+    if ticks.pid is not None:
+        ticks.kill()
+        if jobs:
+            losses.settle(jobs)
+            _say(f"{_jobs(jobs)} no more: counted as a crash, due again")
+    lines.poll()
+    for server in (gateway, ticks):
         server.stop()
+
+
+def _jobs(jobs: list[dict[str, Any]]) -> str:
+    return f"job {jobs[0]['id']} runs" if len(jobs) == 1 else f"{len(jobs)} jobs run"
+
+
+def _budget(values: Mapping[str, str]) -> int:
+    """Return for how many seconds a tick may work."""
+    return math.ceil(float(values.get("TICK_BUDGET_SECONDS") or DEFAULT_BUDGET))
 
 
 def _seconds(text: str) -> float:

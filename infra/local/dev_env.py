@@ -11,11 +11,19 @@ from infra.local.service import ServiceError
 
 KEY = "dev-key"
 """The API's key while everything is local: with anything real behind it, a known one would be a hole."""
+RECORD = ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"]
+"""What names a Supabase project; DATABASE_URL only serves the person and the CLI."""
+PASSED = (
+    *("HANDLERS", "STORE", "TICK_BUDGET_SECONDS", "LINGER_SECONDS", "HORIZON_SECONDS", "RETENTION_DAYS"),
+    *("ASYNC_SLOTS", "THREAD_SLOTS", "PROCESS_SLOTS", "DRAINERS_URL", "MAX_DRAINERS"),
+    *("MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "MINUTEHAND_API_KEYS"),
+)
+"""Settings of the caller's that hold here too, and that a tick by hand (`minutehand --env`) has to share."""
+NAMES = frozenset({*PASSED, *RECORD, "REDIS_URL", "WAKE_URL", "MINUTEHAND_API_KEY", "MINUTEHAND_URL"})
+"""Every setting that functions, the emulation and the command line know by these names."""
 UNKNOWN_KEY = "YOUR-KEY"
 """What is shown where MINUTEHAND_API_KEYS has hashes only."""
 SENDER = "minutehand@example.com"
-RECORD = ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"]
-"""What names a Supabase project; DATABASE_URL only serves the person and the CLI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ class Given:
 
     def over(self, local: Mapping[str, str], url: str) -> dict[str, str]:
         """Return the functions' settings: the caller's, else the `local` services'; and ours, at `url`."""
-        names = ["MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "MINUTEHAND_API_KEYS"]
+        names = [*PASSED]
         names += RECORD if self.record else []
         names += ["REDIS_URL"] if self.index else []
         given = {name: self.env[name] for name in names if name in self.env}
@@ -71,8 +79,12 @@ class Given:
         return {**values, "MINUTEHAND_URL": url, "MINUTEHAND_API_KEY": key}
 
 
-def greeting(values: Mapping[str, str], data_dir: Path, seconds: float) -> str:
-    """Return what a newcomer needs: the address, the key, a job to paste, and where things lie."""
+def greeting(values: Mapping[str, str], data_dir: Path, seconds: float, *, proxied: bool = False) -> str:
+    """Return what a newcomer needs: the address, the key, a job to paste, and where things lie.
+
+    `proxied`: whether the shell that it is pasted into names a proxy, which does not lead to this machine.
+    """
+    direct = " --noproxy '*'" if proxied else ""
     url, key = values["MINUTEHAND_URL"], values["MINUTEHAND_API_KEY"]
     job = (
         '{"type": "email_notification", "payload": {"to": "test@example.com", '
@@ -89,7 +101,7 @@ Minutehand listens on {url}; it ticks every {seconds:g} s.
 
 Post a job:
 
-  curl {url}/jobs \\
+  curl{direct} {url}/jobs \\
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
     -d '{job}'
 

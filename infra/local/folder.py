@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from infra.local.service import ServiceError
+from shared.domain.object_url import parse_prefix
 
 SECRETS = "secrets.json"
 OURS = ("logs", "outbox", "objects")
@@ -53,8 +54,9 @@ class DataFolder:
     def hold(self) -> None:
         """Make the folder and keep others out, until `release` or our end, whichever way it comes.
 
-        Raises ServiceError when another process holds it or it cannot be made.
+        Raises ServiceError when another process holds it, it cannot be made, or no object's URL could name it.
         """
+        _check_name(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             # As root, PostgreSQL's user must pass: it can list nothing, and what lies here is private in itself.
@@ -90,7 +92,7 @@ class DataFolder:
         """Return the folder's secrets, made at the first call."""
         path = self.path / SECRETS
         if path.exists():
-            return Secrets(**json.loads(path.read_text()))
+            return Secrets(**json.loads(path.read_text("utf-8")))
         made = Secrets.new()
         write_private(path, json.dumps(asdict(made), indent=2))
         return made
@@ -111,10 +113,21 @@ class DataFolder:
         return path
 
 
+def _check_name(path: Path) -> None:
+    """Refuse a folder whose objects could not be named: a payload's URL and a list of prefixes know no escapes."""
+    try:
+        parse_prefix(f"file://{path}/objects/")
+        wrong = "the path has the character ','" if "," in str(path) else ""
+    except ValueError as error:
+        wrong = str(error)
+    if wrong:
+        raise ServiceError(f"DATA_DIR: {wrong}: choose another folder than {str(path)!r}")
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file that only we may read, whole or not at all."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     fresh.touch(mode=0o600)
-    fresh.write_text(text)
+    fresh.write_text(text, "utf-8")
     fresh.replace(path)

@@ -5,13 +5,19 @@
 
 import json
 import os
+import signal
 import sys
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
+from infra.local.folder import write_private
 from infra.local.service import Service
+from shared.config import without_proxies
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -36,6 +42,8 @@ class Functions:
     grace: int = 3
     """Seconds that a stopped server gives to the requests it is answering."""
     port: int = 0
+    jobs_file: str = ""
+    """Where a stopped tick server writes the jobs that it waits for, as JSON."""
     ready_file: str = ""
     """What the server touches once the functions are loaded: it listens before that."""
 
@@ -51,12 +59,14 @@ class FunctionServer(Service):
         self.name = name
         self.url = f"http://127.0.0.1:{self.port}"
         self._ready = log.with_suffix(".ready")
-        self.functions = replace(functions, port=self.port, ready_file=str(self._ready))
+        self._jobs = log.with_suffix(".jobs")
+        self.functions = replace(functions, port=self.port, ready_file=str(self._ready), jobs_file=str(self._jobs))
         self._env = env
 
     def prepare(self) -> None:
         """Forget that an earlier run was ready."""
         self._ready.unlink(missing_ok=True)
+        self._jobs.unlink(missing_ok=True)
 
     def ready(self) -> bool:
         """Tell whether the functions are loaded and served."""
@@ -67,21 +77,47 @@ class FunctionServer(Service):
         return [sys.executable, "-m", "infra.local.function_server"]
 
     def environment(self) -> dict[str, str]:
-        """Return the functions' environment, in which modules of the current folder can be imported."""
-        env = {**os.environ, **self._env}
-        path = [os.getcwd(), str(ROOT), *filter(None, [env.get("PYTHONPATH")])]  # noqa: PTH109 - as text
-        return {
-            **env,
-            "PYTHONPATH": os.pathsep.join(path),
-            "FUNCTION_SERVER": json.dumps(asdict(self.functions)),
-        }
+        """Return the functions' environment."""
+        return {**environment(self._env), "FUNCTION_SERVER": json.dumps(asdict(self.functions))}
+
+    def reload(self) -> None:
+        """Have the functions loaded anew; requests under way, ticks among them, end in the old process."""
+        self.signal(signal.SIGHUP)
+
+    def jobs(self) -> list[dict[str, Any]] | None:
+        """Return the jobs that a stopped server waits for: `id`, `token`, `type`, and `s`, the seconds they have.
+
+        None before it has told.
+        """
+        try:
+            told: list[dict[str, Any]] = json.loads(self._jobs.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return told
+
+
+def environment(values: Mapping[str, str]) -> dict[str, str]:
+    """Return our environment with `values`, in which modules of the current folder can be imported."""
+    env = {**os.environ, **values}
+    env |= without_proxies(env)
+    path = [os.getcwd(), str(ROOT), *filter(None, [env.get("PYTHONPATH")])]  # noqa: PTH109 - as text
+    return {**env, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def load(functions: Functions) -> "WSGIApplication":
     """Return the WSGI application for `functions`."""
-    from infra.local import door, gateway, routes  # noqa: PLC0415 - the starter needs no functions-framework
+    # The starter needs no functions-framework.
+    from infra.local import door, gateway, routes  # noqa: PLC0415
+    from shared import composition  # noqa: PLC0415
+    from shared.adapters import entered  # noqa: PLC0415
+    from shared.domain.errors import ConfigError  # noqa: PLC0415
 
+    if Path(functions.source) == ROOT / "main.py":
+        # Now, not at the first request: by then somebody may be in the midst of changing a handler's file.
+        with suppress(ConfigError):  # each request tells of it
+            composition.handlers()
     if functions.function:
+        entered.label_output()
         alone = gateway.application(functions.function, Path(functions.source))
         return door.Door(alone, functions.threads, scheduled=True)
     return door.Door(
@@ -104,10 +140,31 @@ def options(functions: Functions) -> dict[str, object]:
         "limit_request_line": 0,
         "limit_request_field_size": 16384,
         "loglevel": "warning",
-        "post_worker_init": lambda _worker: Path(functions.ready_file).touch(),
+        "post_worker_init": lambda _worker: _ready(functions),
         "control_socket_disable": True,
         "proc_name": "minutehand",
     }
+
+
+def _ready(functions: Functions) -> None:
+    """Say that the functions are served; from now on SIGTERM winds up the ticks that run."""
+    Path(functions.ready_file).touch()
+    if not functions.function:
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def wind_up(number: int, frame: FrameType | None) -> None:
+        from shared import composition  # noqa: PLC0415 - only ticks need it
+        from shared.adapters.entered import entered  # noqa: PLC0415 - likewise
+
+        composition.stop_ticks()
+        now = time.monotonic()
+        jobs = [{"id": job.id, "token": job.token, "type": job.type, "s": job.until - now} for job in entered()]
+        write_private(Path(functions.jobs_file), json.dumps(jobs))
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGTERM, wind_up)
 
 
 def main() -> None:

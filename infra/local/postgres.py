@@ -5,8 +5,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from infra.local.processes import children, command_line
+from infra.local.processes import children, works_on
 from infra.local.service import STOP_LIMIT, Service, ServiceError
 from infra.local.unprivileged import StepDown, step_down
 
@@ -71,9 +71,13 @@ class Postgres(Service):
 
     def command(self) -> list[str]:
         """Return postgres with its settings on the command line."""
-        settings = {**self.settings, "port": str(self.port)}
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return self._program("postgres", "-D", str(self.folder), *options)
+        return self._command(str(self.folder))
+
+    @contextmanager
+    def started_with(self) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+        """Yield postgres on its data folder, which it may get as an open one: see `StepDown`."""
+        with self._down.way_to(self.folder) as (data, handed):
+            yield self._command(data), handed
 
     def environment(self) -> dict[str, str]:
         """Return our environment without the PG… variables, which would change the server's settings."""
@@ -84,8 +88,8 @@ class Postgres(Service):
         return Path("/")
 
     def user(self) -> int | None:
-        """Return the uid that the server steps down to, where no helper program does it."""
-        return self._down.uid if self._down.plain else None
+        """Return the uid that the server steps down to, None where we stay ourselves."""
+        return self._down.uid
 
     def ready(self) -> bool:
         """Tell whether the server lets the superuser in."""
@@ -107,15 +111,21 @@ class Postgres(Service):
         assert self._step_down is not None, "prepare() comes first"
         return self._step_down
 
-    def _program(self, name: str, *arguments: str) -> list[str]:
-        return [*self._down.prefix, str(self._down.installation / "bin" / name), *arguments]
+    def _command(self, data: str) -> list[str]:
+        settings = {**self.settings, "port": str(self.port)}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return self._program("postgres", "-D", data, *options)
 
-    def _run(self, *command: str) -> None:
+    def _program(self, name: str, *arguments: str) -> list[str]:
+        return [str(self._down.installation / "bin" / name), *arguments]
+
+    def _run(self, *command: str, handed: tuple[int, ...]) -> None:
         uid = self.user()
         done = subprocess.run(
             command,
             env=_environment(),
             cwd="/",
+            pass_fds=handed,
             user=uid,
             group=uid,
             extra_groups=None if uid is None else [],
@@ -145,7 +155,8 @@ class Postgres(Service):
                 "--no-instructions",
             ]
             options += ["--encoding=UTF8", "--locale=C"]
-            self._run(*self._program("initdb", "-D", str(fresh), *options))
+            with self._down.way_to(fresh) as (data, handed):
+                self._run(*self._program("initdb", "-D", data, *options), handed=handed)
         fresh.rename(self.folder)
 
     def _end_orphan(self) -> None:
@@ -155,7 +166,7 @@ class Postgres(Service):
             return
         first = pid_file.read_text().partition("\n")[0]
         pid = int(first) if first.isdigit() else 0
-        if str(self.folder) not in command_line(pid):
+        if not works_on(pid, self.folder):
             pid_file.unlink()
             return
         with suppress(ProcessLookupError):

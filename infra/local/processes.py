@@ -14,6 +14,16 @@ def command_line(pid: int) -> str:
     return _ps("-o", "args=", "-p", str(pid)).strip()
 
 
+def works_on(pid: int, folder: Path) -> bool:
+    """Tell whether process `pid` works in `folder`; without a /proc, whether its command line names it."""
+    if _PROC.exists():
+        try:
+            return (_PROC.parent / str(pid) / "cwd").samefile(folder)
+        except OSError:
+            return False
+    return str(folder) in command_line(pid)
+
+
 def children(pid: int) -> list[int]:
     """Return the pids of the processes that `pid` started and that still run."""
     if _PROC.exists():

@@ -6,8 +6,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -86,6 +86,11 @@ class Service:
     def prepare(self) -> None:
         """Make what the program needs on disk."""
 
+    @contextmanager
+    def started_with(self) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+        """Yield `command` and the numbers of our open files that the program gets; open during its start only."""
+        yield self.command(), ()
+
     def ready(self) -> bool:
         """Tell whether the program serves."""
         return accepts(self.port)
@@ -126,10 +131,11 @@ class Service:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         mode = "wb" if self.log.exists() and self.log.stat().st_size > LOG_LIMIT else "ab"
         uid = self.user()
-        with self.log.open(mode) as log:
+        with self.log.open(mode) as log, self.started_with() as (command, handed):
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                self.command(),
+                command,
+                pass_fds=handed,
                 env=self.environment(),
                 cwd=self.working_directory(),
                 stdin=subprocess.DEVNULL,

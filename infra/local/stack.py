@@ -97,10 +97,8 @@ class Stack:
     def env(self) -> dict[str, str]:
         """Return what the functions, the CLI and `psql` or `redis-cli` need to use this stack."""
         path = self.folder.path
-        values = {
-            "MAIL_URL": (path / "outbox").as_uri(),
-            "STORAGE_PREFIXES": (path / "objects").as_uri() + "/",
-        }
+        # As they are: neither of the two settings knows of `%` escapes.
+        values = {"MAIL_URL": f"file://{path}/outbox", "STORAGE_PREFIXES": f"file://{path}/objects/"}
         if self._record:
             values |= {
                 "SUPABASE_URL": self.edge.url,

@@ -13,15 +13,20 @@ class Stopped(Exception):  # noqa: N818 - asked for, no failure
 
 
 class StopSignal:
-    """Remembers SIGINT, SIGTERM and SIGHUP. More of them, as an impatient Ctrl-C, change nothing."""
+    """Counts SIGINT, SIGTERM and SIGHUP. The second says that nothing that runs is to be waited for."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._asked = 0
 
     def check(self) -> None:
         """Raise Stopped once a signal has come."""
         if self._asked:
             raise Stopped
+
+    @property
+    def impatient(self) -> bool:
+        """Whether a second one has come."""
+        return self._asked > 1
 
     @contextmanager
     def handled(self) -> Iterator[None]:
@@ -37,4 +42,4 @@ class StopSignal:
                 signal.signal(number, handler)
 
     def _remember(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked = True
+        self._asked += 1

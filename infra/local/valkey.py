@@ -41,17 +41,18 @@ class Valkey(Service):
     @property
     def url(self) -> str:
         """The server's redis:// URL."""
-        secret = f":{self.password}@" if self.password else ""
+        # With the user's name: redis-cli takes an empty one for a user who is not there.
+        secret = f"default:{self.password}@" if self.password else ""
         return f"redis://{secret}127.0.0.1:{self.port}/0"
 
     def prepare(self) -> None:
         """Write the configuration: in a file, because a command line would show the password to all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        settings = {"bind": "127.0.0.1", "port": str(self.port), "dir": f'"{self.folder}"', **self.options}
+        settings = {"bind": "127.0.0.1", "port": str(self.port), "dir": _quoted(str(self.folder)), **self.options}
         if self.password:
             settings["requirepass"] = self.password
         self._configuration.touch(mode=0o600)
-        self._configuration.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+        self._configuration.write_text("".join(f"{name} {value}\n" for name, value in settings.items()), "utf-8")
 
     def command(self) -> list[str]:
         """Return the server on its configuration file."""
@@ -70,6 +71,12 @@ class Valkey(Service):
     @property
     def _configuration(self) -> Path:
         return self.folder / "valkey.conf"
+
+
+def _quoted(text: str) -> str:
+    """Return `text` as one word of the configuration file, whatever stands in it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _binary() -> Path:

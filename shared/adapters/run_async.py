@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from shared.adapters import entered
 from shared.adapters.time_limit import TimeLimit
 from shared.domain.ending import admitted, raised, returned
 from shared.domain.handler import Context
@@ -30,7 +31,7 @@ class AsyncRunner:
         if isinstance(payload, Refused):
             finished(payload)
             return
-        task = _eager(_run(work.handler.run(payload, self._context(work)), work.enter_by))
+        task = _eager(_run(work.handler.run(payload, self._context(work)), work))
         if task.done():
             finished(task.result())
         else:
@@ -67,15 +68,18 @@ class _Limit:
         self._finished(TimedOut(self._limit, stuck=False) if self._over else task.result())
 
 
-async def _run(entered: Coroutine[Any, Any, Any], enter_by: float) -> Outcome:
+async def _run(handler: Coroutine[Any, Any, Any], work: Work) -> Outcome:
     """Return what the handler did. It may raise anything: nothing may reach the event loop and end it."""
-    if time.monotonic() > enter_by:  # frozen before this task had its turn
-        entered.close()
+    if time.monotonic() > work.enter_by:  # frozen before this task had its turn
+        handler.close()
         return NotEntered()
+    entered.enter(work)
     try:
-        return returned(await entered)
+        return returned(await handler)
     except BaseException as e:  # noqa: BLE001 - SystemExit in a handler is the handler's failure, not ours
         return raised(e)
+    finally:
+        entered.leave(work)
 
 
 def _eager(run: Coroutine[Any, Any, Outcome]) -> asyncio.Task[Outcome]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shared.adapters import entered
 from shared.adapters.run_thread import ThreadRunner
 from shared.domain.outcome import AskedRetry, GaveUp, NotEntered, Outcome, Raised, Refused, Returned, TimedOut
 from shared.ports.runner import Finished, Work
@@ -72,6 +73,7 @@ class _Children:
         except (OSError, EOFError):
             return Raised(f"its process {child.kill()} before it was ready")
         until = time.monotonic() + work.handler.timeout
+        entered.enter(work)
         try:
             answer = child.ask(
                 {
@@ -92,6 +94,8 @@ class _Children:
         except ValueError as e:
             child.kill()
             return Raised(f"its process gave no answer that can be read: {e}")
+        finally:
+            entered.leave(work)
         with self._lock:
             self._idle.append(child)
         return _KINDS[answer.pop("kind")](**answer)

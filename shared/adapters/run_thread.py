@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from shared.adapters import entered
 from shared.adapters.time_limit import TimeLimit
 from shared.domain.ending import admitted, raised, returned
 from shared.domain.handler import Context
@@ -85,9 +86,12 @@ def in_thread(context: Callable[[Work], Context]) -> Perform:
         payload = admitted(work.handler, work.start.payload)
         if isinstance(payload, Refused):
             return payload
+        entered.enter(work)
         try:
             return returned(work.handler.run(payload, context(work)))
         except BaseException as e:  # noqa: BLE001 - SystemExit in a handler is the handler's failure, not ours
             return raised(e)
+        finally:
+            entered.leave(work)
 
     return perform

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from shared.cli.api import colour
 from shared.cli.doctor import doctor
 from shared.cli.operate import dev, migrate, sync, tick
 from shared.cli.prune import prune
+from shared.config import without_proxies
 from shared.domain.errors import MinutehandError
 from shared.version import VERSION
 
@@ -62,10 +64,20 @@ def settings(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    for line in env.read_text().splitlines() if env else ():
+    for line in env.read_text("utf-8").splitlines() if env else ():
         name, equals, value = line.partition("=")
         if equals and not line.startswith("#"):
-            os.environ.setdefault(name.strip(), value.strip())
+            os.environ.setdefault(name.strip().removeprefix("export "), _unquoted(value.strip()))
+    os.environ.update(without_proxies(os.environ))
+
+
+def _unquoted(value: str) -> str:
+    """Return what a shell that sources the file would read; a value that is no single word of it, as it stands."""
+    try:
+        words = shlex.split(value)
+    except ValueError:  # a quote that is not closed
+        return value
+    return words[0] if len(words) == 1 else value
 
 
 def main() -> None:

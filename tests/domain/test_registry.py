@@ -21,7 +21,8 @@ class Payload(BaseModel):
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what a test registers to itself."""
+    """Keep what a test registers to itself; the built-in ones, which are imported once, stay for others."""
+    load(())
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
 
 
@@ -107,10 +108,110 @@ def test_name_belongs_to_one_function() -> None:
     """Two functions that want one name are told of one another; importing one twice is no conflict."""
     handler("mine", payload=Payload)(work)
     handler("mine", payload=Payload)(work)
-    with pytest.raises(ValueError, match=r"test_registry.work and .*test_registry.wait both want the name"):
+    with pytest.raises(
+        ValueError, match=r"test_registry.work \(.+:\d+\) and .*test_registry.wait \(.+:\d+\) both want"
+    ):
         handler("mine", payload=Payload)(wait)
 
 
 def test_function_stays_itself() -> None:
     """The decorator hands the function back, to be called and tested as it is."""
     assert handler("mine", payload=Payload)(work) is work
+
+
+MODULE = """\
+from collections.abc import Callable
+from pydantic import BaseModel
+from shared.handlers import handler
+
+
+class Hello(BaseModel):
+    name: str
+
+
+class Odd(BaseModel):
+    call: Callable[[int], str]
+
+
+"""
+
+
+def _refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
+    """Return why a module of this text is refused, with its path left out."""
+    (tmp_path / "wrong.py").write_text(MODULE + text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "wrong", raising=False)
+    with pytest.raises((ValueError, ImportError)) as refused:
+        load(["wrong"])
+    return str(refused.value).replace(f"{tmp_path}/", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "import no_such_library\n",
+            "ModuleNotFoundError: No module named 'no_such_library' (wrong.py:14)",
+        ),
+        ("from pydantic import NoSuchName\n", "ImportError: cannot import name 'NoSuchName'"),
+        (
+            "1 / 0\n",
+            "wrong cannot be imported: ZeroDivisionError: division by zero (wrong.py:14)",
+        ),
+        ("def f(:\n", "SyntaxError: invalid syntax (wrong.py:14)"),
+        ("raise SystemExit(0)\n", "wrong cannot be imported: SystemExit: 0 (wrong.py:14)"),
+        ("raise ValueError('handlers')\n", "ValueError: handlers (wrong.py:14)"),
+    ],
+    ids=["library", "name", "error", "syntax", "exit", "value"],
+)
+def test_module_that_cannot_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    """What a module broke off with is told with the file and the line, whatever it is."""
+    said = _refused(tmp_path, monkeypatch, text)
+    assert told in said
+    assert "wrong.py:14" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            '@handler("a", payload=Hello)\ndef f(p, c): ...\n\n\n@handler("a", payload=Hello)\ndef f(p, c): ...\n',
+            "handler a: wrong.f (wrong.py:14) and wrong.f (wrong.py:18) both",
+        ),
+        (
+            '@handler("a", payload=Odd)\ndef f(p, c): ...\n',
+            "handler a: its payload model Odd cannot be a JSON schema",
+        ),
+        ('@handler("a", payload=dict)\ndef f(p, c): ...\n', "handler a: payload must be a pydantic model"),
+        (
+            '@handler("a", payload=Hello)\nasync def f(p): ...\n',
+            "handler a: wrong.f must take two arguments",
+        ),
+        ('@handler("a", payload=Hello)\ndef f(): ...\n', "handler a: wrong.f must take two arguments"),
+        ('@handler("a", payload=Hello)\ndef f(p, c, *, more): ...\n', "wrong.f must take two arguments"),
+        ('@handler("A", payload=Hello)\ndef f(p, c): ...\n', "handler name 'A'"),
+        ('@handler("a", payload=Hello, timeout=0)\ndef f(p, c): ...\n', "handler a: timeout must be more than 0"),
+        (
+            '@handler("a", payload=Hello, isolation="thread")\nasync def f(p, c): ...\n',
+            "handler a: isolation='thread'",
+        ),
+        ('@handler("a", payload=Hello, isolation="fibre")\ndef f(p, c): ...\n', "handler a: isolation='fibre'"),
+    ],
+    ids=["twice", "schema", "dict", "async", "none", "keyword", "name", "timeout", "isolation", "kind"],
+)
+def test_handler_that_cannot_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str) -> None:
+    """What could never run is refused when it is loaded, by the handler's name and with its file and line."""
+    said = _refused(tmp_path, monkeypatch, text)
+    assert told in said
+    assert "wrong.py:1" in said
+
+
+def test_payload_may_be_declared_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model may name classes that stand further down: its schema is looked at when all is loaded."""
+    text = "class Outer(BaseModel):\n    inner: 'Inner'\n\n\n@handler('a', payload=Outer)\ndef f(p, *args): ...\n"
+    (tmp_path / "late_handlers.py").write_text(MODULE + text + "\n\nclass Inner(BaseModel):\n    name: str\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "late_handlers", raising=False)
+    assert load(["late_handlers"])["a"].timeout == 30

@@ -35,16 +35,19 @@ THE_ISSUE = {
 class Dev:
     """A running `minutehand dev`."""
 
-    def __init__(self, data: Path, tick_seconds: str = "1") -> None:
-        self.data, self.port = data, free_port()
+    def __init__(self, data: Path, tick_seconds: str = "1", *, cwd: Path = ROOT, **extra: str) -> None:
+        self.data, self.port, self.cwd = data, free_port(), cwd
         names = {"PORT": str(self.port), "TICK_SECONDS": tick_seconds, "DATA_DIR": str(data)}
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SUPABASE_", "REDIS_", "MINUTEHAND_"))}
         self.log = data.with_suffix(".log").open("w+")
         self.process = subprocess.Popen(
-            [COMMAND, "dev"], cwd=ROOT, env={**clean, **names}, stdout=self.log, stderr=subprocess.STDOUT
+            [COMMAND, "dev"], cwd=cwd, env={**clean, **names, **extra}, stdout=self.log, stderr=subprocess.STDOUT
         )
         self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}", headers={"Authorization": "Bearer dev-key"}, timeout=10
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"Authorization": "Bearer dev-key"},
+            timeout=10,
+            trust_env=False,
         )
 
     def said(self) -> str:
@@ -60,6 +63,14 @@ class Dev:
                 return
             time.sleep(0.05)
         pytest.fail(f"it did not come up:\n{self.said()}")
+
+    def wait_for(self, text: str, limit: float = 20) -> str:
+        """Wait until it has said `text`, and return all that it said."""
+        until = time.monotonic() + limit
+        while text not in (said := self.said()):
+            assert time.monotonic() < until, f"it never said {text!r}:\n{said}"
+            time.sleep(0.02)
+        return said
 
     def post(self, body: Mapping[str, Any]) -> str:
         """Post a job and return its id."""
@@ -82,7 +93,7 @@ class Dev:
         env = {"MINUTEHAND_URL": str(self.http.base_url), "MINUTEHAND_API_KEY": key}
         command = [str(COMMAND), "--env", str(self.data / "env"), *words]
         return subprocess.run(
-            command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False
+            command, cwd=self.cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False
         )
 
     def stop(self) -> set[int]:
@@ -96,20 +107,21 @@ class Dev:
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """Yield an emulation that ticks every second."""
-    with _running(Dev(tmp_path_factory.mktemp("dev") / "data")) as running:
-        yield running
+    with running(Dev(tmp_path_factory.mktemp("dev") / "data")) as dev:
+        yield dev
 
 
 @contextlib.contextmanager
-def _running(running: Dev) -> Iterator[Dev]:
+def running(dev: Dev) -> Iterator[Dev]:
+    """Wait until it is up; stop it at the end."""
     try:
-        running.wait_until_up()
-        yield running
+        dev.wait_until_up()
+        yield dev
     finally:
-        running.http.close()
-        if running.process.poll() is None:
-            running.stop()
-        running.log.close()
+        dev.http.close()
+        if dev.process.poll() is None:
+            dev.stop()
+        dev.log.close()
 
 
 def test_it_says_how_to_use_it(dev: Dev) -> None:
@@ -134,7 +146,7 @@ def test_an_email_job_ends_in_the_outbox(dev: Dev) -> None:
 
 def test_a_new_job_does_not_wait_for_the_schedule(tmp_path: Path) -> None:
     """With no tick for the next hour, a job that is due, or soon will be, has one called for it."""
-    with _running(Dev(tmp_path / "data", tick_seconds="3600")) as dev:
+    with running(Dev(tmp_path / "data", tick_seconds="3600")) as dev:
         for _ in range(3):
             assert dev.ended(dev.post(THE_ISSUE))["status"] == "completed"
         assert "tick: 1 started, 1 completed" in dev.said()

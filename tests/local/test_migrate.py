@@ -1,5 +1,9 @@
 """Migrations are applied once, in order, and recorded as the Supabase CLI records them."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from infra.local.postgres import _installation
 from infra.local.stack import Stack
 from infra.migrate import FOLDER, MigrationError, migrate, migrations
 
@@ -99,6 +104,96 @@ def test_misnamed_file_is_refused(database_url: str, folder: Path) -> None:
     (folder / "fix.sql").write_text("select 1;")
     with pytest.raises(MigrationError, match=r"fix\.sql"):
         migrate(database_url, folder=folder)
+
+
+GUIDE = (Path(__file__).parents[2] / "infra" / "README.md").read_text()
+TEAR_DOWN = re.findall(r"```sql\n(drop schema.+?)```", GUIDE, re.DOTALL)[0]
+BACKUP, RESTORE = (
+    re.findall(rf"```sh\n({start}.+?)```", GUIDE, re.DOTALL)[0] for start in ("pg_dump", "pg_restore")
+)
+FUNCTIONS = "select proname from pg_proc where starts_with(proname, 'minutehand_') order by 1"
+
+
+def _quiet(_line: str) -> None:
+    """Say nothing."""
+
+
+def _run(script: str, url: str, cwd: Path) -> None:
+    path = f"{_installation() / 'bin'}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "DATABASE_URL": url}
+    script = script.replace(".venv/bin/minutehand", f"{sys.executable} -m shared.cli.app")
+    root = str(Path(__file__).parents[2])
+    env["PYTHONPATH"] = root
+    done = subprocess.run(
+        ["sh", "-ec", script],
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_backup_is_restored_as_the_guide_says(database_url: str, stack: Stack, tmp_path: Path) -> None:
+    """The guide's commands bring jobs and functions into a new database, and migrating it finds nothing to do."""
+    migrate(database_url, say=_quiet)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("create table public.shop as select 1 as i")
+        connection.execute("select minutehand.enqueue('kept', '{\"a\": 1}')")
+    _run(BACKUP, database_url, tmp_path)
+    name = f"restored_{uuid4().hex}"
+    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        try:
+            fresh = stack.postgres.url("postgres", stack.secrets.postgres, name)
+            _run(RESTORE, fresh, tmp_path)
+            for query in (
+                FUNCTIONS,
+                "select id, type, payload from minutehand.jobs",
+                "select id from minutehand.open",
+            ):
+                assert _rows(fresh, query) == _rows(database_url, query) != []
+            called = "has_function_privilege(%s, oid, 'execute')"
+            for role, may in (("service_role", True), ("anon", False)):
+                query = FUNCTIONS.replace("proname from", f"distinct {called.replace('%s', repr(role))} from")
+                assert _rows(fresh, query) == [(may,)]
+            assert migrate(fresh, say=_quiet) == []
+            assert _rows(fresh, "select to_regclass('public.shop')") == [(None,)]
+        finally:
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.mark.parametrize("forgets", [True, False], ids=["guide", "older guide"])
+def test_torn_down_record_is_made_anew(database_url: str, forgets: bool) -> None:  # noqa: FBT001 - a case
+    """After the guide's SQL, and after an older guide's that left the list of migrations, all are applied again."""
+    names = migrate(database_url, say=_quiet)
+    functions = _rows(database_url, FUNCTIONS)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute((TEAR_DOWN if forgets else TEAR_DOWN.partition("delete from")[0]).encode())
+        assert connection.execute(FUNCTIONS.encode()).fetchall() == []
+    said: list[str] = []
+    assert migrate(database_url, say=said.append) == names
+    assert ("the schema minutehand is gone" in said[0]) is not forgets
+    assert _rows(database_url, FUNCTIONS) == functions
+    assert migrate(database_url, say=_quiet) == []
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        ("drop schema minutehand cascade", "minutehand should be there and is not"),
+        ("drop function public.minutehand_health_v1", "public.minutehand_health_v1 should be there and is not"),
+    ],
+)
+def test_half_of_a_record_is_refused(database_url: str, lost: str, told: str) -> None:
+    """What was torn down or restored in part is no database to go on with, and the error says what to do."""
+    migrate(database_url, say=_quiet)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(lost.encode())
+    with pytest.raises(MigrationError, match=told):
+        migrate(database_url, say=_quiet)
 
 
 def test_stack_has_every_migration_of_the_project(stack: Stack) -> None:

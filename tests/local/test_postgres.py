@@ -1,5 +1,6 @@
 """PostgreSQL runs for whoever starts it, and survives what a laptop does to it."""
 
+import functools
 import os
 import pwd
 import shutil
@@ -18,6 +19,7 @@ from infra.local.postgres import SUPERUSER, Postgres
 from infra.local.service import ServiceError
 from infra.local.stack import Stack
 
+ROOT = Path(__file__).parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
@@ -87,53 +89,88 @@ def test_root_steps_down(stack: Stack) -> None:
 
 
 @as_root
+def test_root_takes_none_of_its_rights_along(stack: Stack) -> None:
+    """The server has no capability: not even SQL of its superuser reads what only root may."""
+    status = Path(f"/proc/{stack.postgres.pid}/status").read_text().splitlines()
+    rights = {line.partition(":")[0]: int(line.split()[1], 16) for line in status if line.startswith("Cap")}
+    assert [rights[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0] * 4
+
+
+@as_root
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is what starts another user's Python here")
 def test_plain_user_needs_no_root(tmp_path: Path) -> None:
     """Started by a plain user the server is that user's own."""
     uid = pwd.getpwnam("daemon").pw_uid
-    # The interpreter may lie in root's home: the right to pass folders goes along.
-    helper = unprivileged._setpriv(uid)
+    # The interpreter may lie in root's home, and so may pytest's folders: the right to pass them goes along.
+    rights = "+dac_override,+dac_read_search"
+    helper = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    helper += [f"--inh-caps={rights}", f"--ambient-caps={rights}", "--"]
     code = (
-        "import os, sys; from pathlib import Path; from infra.local.postgres import Postgres;"
-        "p = Postgres(Path(sys.argv[1]), password='p'); p.start();"
+        "import os, sys; from pathlib import Path; from infra.local import postgres;"
+        "postgres._installation = lambda: Path(sys.argv[2]);"
+        "p = postgres.Postgres(Path(sys.argv[1]), password='p'); p.start();"
         "print(os.geteuid(), os.stat(sys.argv[1]).st_uid, os.stat(f'/proc/{p.pid}').st_uid); p.stop()"
     )
-    command = [*helper, sys.executable, "-c", code, str(tmp_path / "data")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    programs = unprivileged.readable_copy(postgres_module._installation())
+    command = [*helper, sys.executable, "-c", code, str(tmp_path / "data"), str(programs)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.split() == [str(uid)] * 3, done.stderr
 
 
 @pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """Yield a new folder that every user may enter, as pytest's own are not."""
+def shared_folder() -> Iterator[Path]:
+    """Yield a new folder that every user may enter and write into, as /var/tmp is; pytest's own are closed."""
     folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
+    folder.chmod(0o1777)
     yield folder
     shutil.rmtree(folder)
 
 
 @as_root
-def test_without_a_helper_a_closed_installation_is_copied(
-    open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_closed_programs_and_closed_data(
+    shared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where setpriv is missing, an installation in a closed home is copied beside the data, once."""
-    closed = tmp_path / "home"
-    closed.mkdir(mode=0o700)
-    installation = postgres_module._installation()
-    moved = unprivileged._copy_for_all(installation, closed)
-    monkeypatch.setattr(postgres_module, "_installation", lambda: moved)
-    monkeypatch.setattr(unprivileged, "_setpriv", lambda _uid: ())
-    postgres = Postgres(open_folder / "data", password="p")
+    """In a home that only root may enter, the programs are copied to where all can read them; the data stays."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    closed = unprivileged.readable_copy(postgres_module._installation(), home)
+    monkeypatch.setattr(postgres_module, "_installation", lambda: closed)
+    monkeypatch.setattr(unprivileged, "PROGRAMS", shared_folder)
+    monkeypatch.setattr(
+        unprivileged, "readable_copy", functools.partial(unprivileged.readable_copy, folder=shared_folder)
+    )
+    postgres = Postgres(home / "Größe 1" / "data", password="p")
     for _ in range(2):
         postgres.start()
+        assert _value(postgres, "select 7") == 7
         postgres.stop()
-    assert len(list(open_folder.glob("postgres-program-*"))) == 1
+    [copy] = shared_folder.iterdir()
+    assert (copy.stat().st_uid, copy.stat().st_mode & 0o7777) == (0, 0o755)
+    assert (home / "Größe 1" / "data" / "PG_VERSION").exists()
+    assert home.stat().st_mode & 0o7777 == 0o700
 
 
 @as_root
-def test_without_a_helper_closed_data_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where setpriv is missing and the data folder is closed, the error names the way out."""
-    monkeypatch.setattr(unprivileged, "_setpriv", lambda _uid: ())
-    (tmp_path / "home").mkdir(mode=0o700)
-    with pytest.raises(ServiceError, match="set DATA_DIR to a folder outside"):
-        Postgres(tmp_path / "home" / "data", password="p").start()
+@pytest.mark.parametrize("trap", ["folder", "link", "file", "open"])
+def test_copy_that_another_user_put_there_is_replaced(shared_folder: Path, trap: str) -> None:
+    """Who may write to /var/tmp cannot choose what PostgreSQL's user runs."""
+    installation = postgres_module._installation()
+    name = unprivileged.readable_copy(installation, shared_folder).relative_to(shared_folder).parts[0]
+    target, uid = shared_folder / name, pwd.getpwnam("daemon").pw_uid
+    if trap == "open":
+        target.chmod(0o777)
+    else:
+        shutil.rmtree(target)
+        foreign = shared_folder / "foreign"
+        if trap == "folder":
+            target.mkdir()
+        elif trap == "file":
+            target.touch()
+        else:
+            foreign.mkdir()
+            target.symlink_to(foreign)
+        os.chown(target, uid, uid, follow_symlinks=False)
+    made = unprivileged.readable_copy(installation, shared_folder)
+    assert (target.lstat().st_uid, target.lstat().st_mode & 0o7777) == (0, 0o755)
+    assert (made / "bin" / "postgres").read_bytes() == (installation / "bin" / "postgres").read_bytes()
+    assert not any(path.lstat().st_uid for path in target.rglob("*"))

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import math
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from shared.domain.errors import IndexUnavailableError
+from shared.ports.background import Background
 from shared.ports.clock import Clock
 from shared.ports.index import PLAIN, Ask, ClaimQuota, Index, Lane, Listener, Moves, Step
 from shared.ports.record import Page
@@ -28,8 +28,8 @@ SLACK_MS = 100
 class IndexSide:
     """The index as one tick sees it; it may be away, or not be there at all."""
 
-    def __init__(self, index: Index | None, clock: Clock, report: Report) -> None:
-        self._index, self._clock, self._report = index, clock, report
+    def __init__(self, index: Index | None, clock: Clock, background: Background, report: Report) -> None:
+        self._index, self._clock, self._background, self._report = index, clock, background, report
         self.moves = Moves()
         """What the next step carries out."""
         self.installation = ""
@@ -123,7 +123,7 @@ class IndexSide:
         return step
 
     async def _bounded_wait(self, call: Callable[[], Step]) -> Step:
-        """Make a call in a thread of its own, and stop waiting for it after PATIENCE.
+        """Make a call in the background, and stop waiting for it after PATIENCE.
 
         The look-up of a name, or a cluster's search for its nodes, has no limit; a thread that hangs must keep
         neither the record's calls from their turn nor the process from its end.
@@ -153,7 +153,7 @@ class IndexSide:
                     return
 
         self._hung = True
-        threading.Thread(target=run, name="minutehand-index", daemon=True).start()
+        self._background.does(run, 0)
         try:
             return await asyncio.wait_for(answer, PATIENCE)
         except TimeoutError as e:

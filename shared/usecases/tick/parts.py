@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.domain.handler import Handler, Isolation
+from shared.ports.background import Background
 from shared.ports.clock import Chance, Clock
 from shared.ports.drainers import Drainers
 from shared.ports.index import Index
@@ -28,6 +29,7 @@ class Parts:
     runners: Mapping[Isolation, Runner]
     restorer: Restorer
     horizon_ms: int
+    background: Background
     drainers: Drainers | None = None
     retention: Retention | None = None
 

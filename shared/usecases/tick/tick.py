@@ -83,7 +83,7 @@ class Tick:
         self._parts, self._limits = parts, limits
         self._report = Report(budget_ms=round(limits.budget * 1000))
         self._wakeup = Wakeup()
-        self._index = IndexSide(parts.index, parts.clock, self._report)
+        self._index = IndexSide(parts.index, parts.clock, parts.background, self._report)
         self._running = Running(parts, self._report, lambda: self._index.moves, self._wakeup.happened)
         self._starts = Starts(self._wakeup.happened)
         self._suspects: dict[str, Claimed] = {}
