@@ -63,7 +63,9 @@ def test_a_tick_that_says_budget_promises_nothing(witness: Witness, job: str) ->
 def test_leased_claimed_or_locked_work_is_others(witness: Witness, deployment: Deployment, job: str) -> None:
     """What another tick has started or claimed, or a user's transaction locks, is not the tick's."""
     deployment.sql.execute(
-        "insert into minutehand.leases values (%s, gen_random_uuid(), now(), now() + interval '9 s')", (job,)
+        "insert into minutehand.leases (id, token, created_at, started_at, until)"
+        " select id, gen_random_uuid(), created_at, now(), now() + interval '9 s' from minutehand.open where id = %s",
+        (job,),
     )
     witness.saw_end(drained())
     deployment.sql.execute("delete from minutehand.leases")

@@ -160,7 +160,7 @@ def backlog(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, **settings:
     for name, value in {"DRAINERS_URL": "process:", "MAX_DRAINERS": "2", "ASYNC_SLOTS": "1", **settings}.items():
         monkeypatch.setenv(name, value)
     forget()
-    deployment.insert("slow", 500, '{"seconds": 0.3}')
+    deployment.insert("slow", 1500, '{"seconds": 0.3}')
 
 
 def test_drainers_end_with_the_tick_that_called_them(
@@ -186,7 +186,7 @@ def test_drainers_are_told_of_a_stop(deployment: Deployment, monkeypatch: pytest
         deployment.wait_for_entry(12)
         process.terminate()
         said, _ = process.communicate(timeout=20)
-    assert not any(drainer.is_running() for drainer in drainers)
+    assert not psutil.wait_procs(drainers, timeout=5)[1]
     assert deployment.statuses().keys() == {"completed", "pending"}
     assert json.loads(said.splitlines()[-1])["drainers"] == 2
 

@@ -526,10 +526,11 @@ begin
     where o.id = w.id and o.created_at = l.created_at and o.run_at <= now() and (o.crashes < 2 or alone));
 end $$;
 
--- Takes [{id, token, "to": completed | failed | pending | unstarted, result, reason, kind, error, delay_ms}]: what
+-- Takes [{id, token, "to": completed | failed | pending | unstarted | lost, result, reason, kind, error, delay_ms}]: what
 -- became of each start; and {token: [id]} of other starts whose handlers have been entered. `kind` and `error` record
 -- the attempt's error, `reason` ends a failed job, `delay_ms` delays a pending one's next attempt; an unstarted one was
--- never entered, gives its lease back and counts nothing.
+-- never entered, gives its lease back and counts nothing; a lost one was ended with its function, which counts as a
+-- crash at once.
 -- Answers {told: [[id, verdict, wait_ms]]} of those that are not simply finished now: settled, with wait_ms until it
 -- is due again; lost: the lease was no longer this token's, or its job is gone, nothing was changed; busy: another
 -- transaction holds the job, ask again. Asked again it answers the same.
@@ -543,6 +544,16 @@ declare
 begin
   if entered is not null then
     perform minutehand.note_entries(entered);
+  end if;
+  if outcomes @> '[{"to": "lost"}]' then
+    with gone as (
+      update minutehand.leases l
+      set entered = true, started_at = least(l.started_at, now() - interval '2 us'), until = now() - interval '1 us'
+      from jsonb_to_recordset(outcomes) as o(id uuid, token uuid, "to" text)
+      where o."to" = 'lost' and l.id = o.id and l.token = o.token
+      returning l.id)
+    select array_agg(g.id) into asked from gone g;
+    perform minutehand.rescue(asked);
   end if;
   begin
     select * into part from minutehand.settle(outcomes, null);
