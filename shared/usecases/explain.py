@@ -17,6 +17,8 @@ ABSENT = "absent"
 AWAY = "away"
 UNUSED = "unused"
 NOT_ASKED = "not asked"
+ALONE_FROM = 2
+"""Crashes from which on the record starts a job by itself alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,12 @@ def _pending(facts: Facts) -> Iterator[str]:
     job = facts.of
     due, next_ = job["due_ms"], job["attempt"] + 1
     expires = job["expires_ms"]
-    if expires is not None and expires <= 0:
+    if job.get("aside"):
+        yield (
+            f"Its row failed a statement ({job['aside']['error']}), so it is left alone for another "
+            f"{_span(job['aside']['ms'])}; then it is tried again."
+        )
+    elif expires is not None and expires <= 0:
         yield f"It expired {_span(-expires)} ago without a start: the next tick ends it as failed."
     elif job["paused"]:
         yield f"Its type, {job['type']}, is paused, until its row in minutehand.paused is deleted."
@@ -77,10 +84,9 @@ def _pending(facts: Facts) -> Iterator[str]:
     if job["error"]:
         yield f"Attempt {job['attempt']} ended with {job['error']}"
     if job["crashes"]:
-        yield (
-            f"It was lost with its function {_times(job['crashes'])}, so it starts when nothing else runs beside "
-            f"it; lost {_times(MAX_CRASHES + 1)}, it fails."
-        )
+        alone = ", so it starts when nothing else runs beside it" if job["crashes"] >= ALONE_FROM else ""
+        most = _times(MAX_CRASHES + 1)
+        yield f"It was lost with its function {_times(job['crashes'])}{alone}; lost {most}, it fails."
     if due > 0 and expires is not None and expires > 0:
         yield f"Not started within {_span(expires)}, it will fail as expired."
 

@@ -81,14 +81,15 @@ class IndexSide:
         """
         named: set[Lane] = set()
         while True:
+            self._due.sort(key=lambda lane: lane in named)
             quotas = self._quotas(rooms)
             step = await self.step(quotas, replace(ask, upto_ms=self._upto_ms()))
             if step is None or step.claimed:
                 return step
-            now_named = {lane for quota in quotas for lane in quota.lanes}
-            named |= now_named
+            fresh = {lane for quota in quotas for lane in quota.lanes} - named
+            named |= fresh
             able = {type_ for types, room in rooms if room for type_ in types}
-            if not any(lane.type in able and lane not in named for lane in step.more):
+            if not fresh or not any(lane.type in able and lane not in named for lane in step.more):
                 self._expect(step, {type_ for types, _ in rooms for type_ in types})
                 return step
             ask = replace(ask, enter=False, kick=None)

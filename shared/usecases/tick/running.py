@@ -143,7 +143,9 @@ class Running:
         self._happened()
 
     def _note(self, settlement: Settlement, settled: Settled) -> None:
-        claim = self._claims.pop(settlement.id)
+        claim = self._claims.pop(
+            settlement.id, None
+        )  # none: it was started again while an older settlement was held
         if settled.lost:
             self._report.late_writes += not isinstance(settlement.decision, Unstarted)
             return
@@ -156,7 +158,7 @@ class Running:
                 self._report.failed += 1
             case Unstarted():
                 self._report.returned += 1
-        if settled.wait_ms is not None and settled.wait_ms <= self._parts.horizon_ms:
+        if claim and settled.wait_ms is not None and settled.wait_ms <= self._parts.horizon_ms:
             self._moves().again.append(Due(claim.id, claim.type, claim.priority, settled.wait_ms))
 
 
