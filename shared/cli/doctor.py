@@ -28,6 +28,8 @@ HARMLESS: Mapping[str, Mapping[str, Any]] = {
     "minutehand_page_v1": {"types": [], "horizon_ms": 0, "max_rows": 0},
     "minutehand_start_v1": {"ids": [], "token": NOBODY, "lease_ms": {}},
     "minutehand_settle_v1": {"outcomes": []},
+    "minutehand_unknown_v1": {"types": []},
+    "minutehand_aside_v1": {"bad": []},
     "minutehand_explain_v1": {"id": NOBODY},
     "minutehand_prune_v1": {"keep_s": 10**10, "max_rows": 0},
 }

@@ -163,7 +163,7 @@ def test_missing_and_old_migrations_are_told(tmp_path: Path) -> None:
 
 def test_a_function_that_is_missing_is_named(clean: Stack, healthy: Mapping[str, str]) -> None:
     """A record that is behind says which function it lacks."""
-    rename = "alter function public.minutehand_settle_v1(jsonb) rename to {}"
+    rename = "alter function public.minutehand_settle_v1 rename to {}"
     with psycopg.connect(clean.database_url, autocommit=True) as connection:
         connection.execute(rename.format("minutehand_settle_v0"))
         connection.execute("notify pgrst, 'reload schema'")
@@ -172,7 +172,7 @@ def test_a_function_that_is_missing_is_named(clean: Stack, healthy: Mapping[str,
                 assert answer.returncode in (0, 1)
             assert answer.returncode == 1
         finally:
-            connection.execute("alter function public.minutehand_settle_v0(jsonb) rename to minutehand_settle_v1")
+            connection.execute("alter function public.minutehand_settle_v0 rename to minutehand_settle_v1")
             connection.execute("notify pgrst, 'reload schema'")
     while doctor(healthy).returncode != 0:
         pass
