@@ -64,7 +64,8 @@ def test_leased_claimed_or_locked_work_is_others(witness: Witness, deployment: D
     """What another tick has started or claimed, or a user's transaction locks, is not the tick's."""
     deployment.sql.execute(
         "insert into minutehand.leases (id, token, created_at, started_at, until)"
-        " select id, gen_random_uuid(), created_at, now(), now() + interval '9 s' from minutehand.open where id = %s",
+        " select id, gen_random_uuid(), created_at, now(), now() + interval '9 s'"
+        " from minutehand.open where id = %s",
         (job,),
     )
     witness.saw_end(drained())
