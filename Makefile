@@ -1,4 +1,4 @@
-# Minutehand: `make help` lists the commands.
+# Sweephand: `make help` lists the commands.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -61,8 +61,8 @@ node_modules/.ready: package.json package-lock.json
 	@npm install --no-save --silent --no-audit --no-fund --ignore-scripts
 	@touch node_modules/.run $@
 
-dev: setup-dev ## Run everything on this machine (PORT=8080 TICK_SECONDS=60 DATA_DIR=.minutehand)
-	@$(BIN)/minutehand dev
+dev: setup-dev ## Run everything on this machine (PORT=8080 TICK_SECONDS=60 DATA_DIR=.sweephand)
+	@$(BIN)/sweephand dev
 
 test: setup ## Run the tests
 	@$(BIN)/pytest -n 2 --dist loadfile

@@ -2,13 +2,13 @@
 
 from werkzeug import Request, Response
 
-from shared import composition
-from shared.usecases.cancel import cancel
-from shared.web.endpoint import endpoint, job_id, rendered
+from sweephand import app
+from sweephand.http.endpoint import endpoint, job_id, rendered
+from sweephand.usecases.cancel import cancel
 
 
 @endpoint
 def cancel_job(request: Request) -> Response:
     """Cancel a pending job."""
-    composition.caller(request)
-    return rendered(cancel(composition.record(), job_id(request)))
+    app.caller(request)
+    return rendered(cancel(app.record(), job_id(request)))

@@ -2,13 +2,13 @@
 
 from werkzeug import Request, Response
 
-from shared import composition
-from shared.usecases.explain import explain
-from shared.web.endpoint import endpoint, job_id, rendered
+from sweephand import app
+from sweephand.http.endpoint import endpoint, job_id, rendered
+from sweephand.usecases.explain import explain
 
 
 @endpoint
 def explain_job(request: Request) -> Response:
     """Say in words why a job is where it is."""
-    composition.caller(request)
-    return rendered(explain(composition.record(), composition.index(), job_id(request)))
+    app.caller(request)
+    return rendered(explain(app.record(), app.index(), job_id(request)))

@@ -2,13 +2,13 @@
 
 from werkzeug import Request, Response
 
-from shared import composition
-from shared.usecases import read
-from shared.web.endpoint import endpoint, job_id, rendered
+from sweephand import app
+from sweephand.http.endpoint import endpoint, job_id, rendered
+from sweephand.usecases import read
 
 
 @endpoint
 def get_job(request: Request) -> Response:
     """Return one job with its payload, errors and result."""
-    composition.caller(request)
-    return rendered(read.get(composition.record(), job_id(request)))
+    app.caller(request)
+    return rendered(read.get(app.record(), job_id(request)))

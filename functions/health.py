@@ -2,12 +2,12 @@
 
 from werkzeug import Request, Response
 
-from shared import composition
-from shared.web.endpoint import endpoint, rendered
+from sweephand import app
+from sweephand.http.endpoint import endpoint, rendered
 
 
 @endpoint
 def health(_request: Request) -> Response:
     """Answer 200 when the record does. Needs no key and tells nothing but that."""
-    composition.record().health()
+    app.record().health()
     return rendered({"status": "ok"})

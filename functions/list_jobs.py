@@ -2,14 +2,14 @@
 
 from werkzeug import Request, Response
 
-from shared import composition
-from shared.usecases import read
-from shared.web.endpoint import endpoint, query, rendered
+from sweephand import app
+from sweephand.http.endpoint import endpoint, query, rendered
+from sweephand.usecases import read
 
 
 @endpoint
 def list_jobs(request: Request) -> Response:
     """List jobs, latest created first."""
-    composition.caller(request)
+    app.caller(request)
     asked = read.ListRequest(**query(request, "status", "type", "limit", "cursor"))
-    return rendered(read.list_jobs(composition.record(), asked))
+    return rendered(read.list_jobs(app.record(), asked))

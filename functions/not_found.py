@@ -2,9 +2,9 @@
 
 from werkzeug import Request, Response
 
-from shared.domain.errors import MethodNotAllowedError, RouteNotFoundError
-from shared.web.endpoint import endpoint
-from shared.web.routes import methods_of
+from sweephand.domain.errors import MethodNotAllowedError, RouteNotFoundError
+from sweephand.http.endpoint import endpoint
+from sweephand.http.routes import methods_of
 
 
 @endpoint

@@ -2,12 +2,12 @@
 
 from werkzeug import Request, Response
 
-from shared import composition
-from shared.web.endpoint import endpoint, rendered
-from shared.web.openapi import document
+from sweephand import app
+from sweephand.http.endpoint import endpoint, rendered
+from sweephand.http.openapi import document
 
 
 @endpoint
 def openapi(_request: Request) -> Response:
     """Return the OpenAPI document of this deployment, its handlers' payloads included."""
-    return rendered(document(composition.handlers()))
+    return rendered(document(app.handlers()))

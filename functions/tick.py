@@ -8,11 +8,11 @@ import threading
 
 from werkzeug import Request, Response
 
-from shared import composition
-from shared.usecases.tick.report import Report
-from shared.web.endpoint import endpoint, rendered
+from sweephand import app
+from sweephand.http.endpoint import endpoint, rendered
+from sweephand.usecases.tick.report import Report
 
-log = logging.getLogger("minutehand")
+log = logging.getLogger("sweephand")
 
 
 @endpoint
@@ -24,8 +24,8 @@ def tick(request: Request) -> Response:
     """
     body = request.get_json(silent=True)
     said = body if isinstance(body, dict) else {}
-    one = composition.tick(drainer=said.get("drainer") is True, woken=said.get("woken") is True)
-    report = composition.run(one)
+    one = app.tick(drainer=said.get("drainer") is True, woken=said.get("woken") is True)
+    report = app.run(one)
     # One line that is one JSON object: Cloud Logging reads its fields, infra/gcp/watching.tf makes metrics of them.
     sys.stdout.write(json.dumps(report.json()) + "\n")
     sys.stdout.flush()

@@ -1,1 +1,1 @@
-"""What provisions Minutehand: migrations, AWS, Google Cloud, and the local emulation."""
+"""What provisions Sweephand: migrations, AWS, Google Cloud, and the local emulation."""

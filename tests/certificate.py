@@ -26,7 +26,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """Make a certificate that lasts an hour."""
     folder = tmp_path_factory.mktemp("tls")
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "minutehand test")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sweephand test")])
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()

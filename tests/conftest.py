@@ -8,13 +8,13 @@ import pytest
 import redis
 from psycopg import sql
 
-from infra.local.stack import Stack
+from infra.local.services.services import Stack
 from tests.certificate import certificate
 
 __all__ = ["certificate"]
 
 KEPT_TABLES = ("settings", "installation")
-"""Tables of the schema `minutehand` that hold no jobs: emptying them would undo a migration."""
+"""Tables of the schema `sweephand` that hold no jobs: emptying them would undo a migration."""
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +43,14 @@ def database(clean: Stack) -> Iterator[psycopg.Connection]:
 
 
 def empty_record(superuser_url: str) -> None:
-    """Truncate every table of the schema `minutehand` but KEPT_TABLES."""
+    """Truncate every table of the schema `sweephand` but KEPT_TABLES."""
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         rows = connection.execute(
-            "select tablename from pg_tables where schemaname = 'minutehand' and tablename <> all(%s)",
+            "select tablename from pg_tables where schemaname = 'sweephand' and tablename <> all(%s)",
             (list(KEPT_TABLES),),
         ).fetchall()
         if rows:
-            tables = sql.SQL(", ").join(sql.Identifier("minutehand", name) for (name,) in rows)
+            tables = sql.SQL(", ").join(sql.Identifier("sweephand", name) for (name,) in rows)
             connection.execute(sql.SQL("truncate {} cascade").format(tables))
 
 

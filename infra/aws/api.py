@@ -12,10 +12,11 @@ from urllib.parse import quote
 from apig_wsgi import make_lambda_handler
 from werkzeug import Request
 
-import main
-from infra import aws
-from shared import composition
-from shared.domain.errors import MinutehandError
+from sweephand import app
+from sweephand.domain.errors import SweephandError
+from sweephand.layout import module
+
+from .. import aws
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -24,9 +25,9 @@ TEXT = ("text/", "application/json", "application/problem+json")
 _DECODED = ("rawPath", "rawQueryString")
 _ASCII = "".join(map(chr, range(128)))
 NEEDS: Mapping[str, Callable[[], object]] = {
-    "create_job": composition.creator,
-    "create_jobs": composition.creator,
-    "openapi": composition.handlers,
+    "create_job": app.creator,
+    "create_jobs": app.creator,
+    "openapi": app.handlers,
     "not_found": lambda: None,
 }
 """What a function needs beside its code; the others need the record."""
@@ -34,10 +35,10 @@ NEEDS: Mapping[str, Callable[[], object]] = {
 
 def __getattr__(name: str) -> Handler:
     """Return the Lambda handler of the function `name` (PEP 562), made ready."""
-    function = getattr(main, name)
+    function = module("functions").load(name)
     # What is missing or wrong is told to each request, by the same errors.
-    with contextlib.suppress(MinutehandError):
-        NEEDS.get(name, composition.record)()
+    with contextlib.suppress(SweephandError):
+        NEEDS.get(name, app.record)()
     handler: Handler = make_lambda_handler(Request.application(function), non_binary_content_type_prefixes=TEXT)
     aws.started()
     return lambda event, context: handler(spelled(event), context)

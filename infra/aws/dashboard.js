@@ -22,7 +22,7 @@ function graph(title, x, y, metrics) {
 
 function widgets(name) {
   const tick = `${name}-tick`;
-  const report = (metric, stat) => ["Minutehand", metric, "FunctionName", tick, stat];
+  const report = (metric, stat) => ["Sweephand", metric, "FunctionName", tick, stat];
   const lambda = (metric, stat) => ["AWS/Lambda", metric, "FunctionName", tick, stat];
   const api = (metric, stat) => ["AWS/ApiGateway", metric, "ApiId", "${HttpApi}", stat];
   const sums = (...names) => names.map((metric) => report(metric, "Sum"));

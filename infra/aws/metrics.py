@@ -5,9 +5,9 @@ The format: "Specification: CloudWatch embedded metric format", Amazon CloudWatc
 
 from collections.abc import Mapping
 
-from shared.domain.json_value import JsonValue
+from sweephand.domain.json_value import JsonValue
 
-NAMESPACE = "Minutehand"
+NAMESPACE = "Sweephand"
 COUNTS = (
     "claimed",
     "started",

@@ -4,7 +4,7 @@
 /** ARNs of the objects under s3:// prefixes; one that matches nothing where there are none. */
 function storageArns(prefixes) {
   const found = [...String(prefixes).matchAll(/s3:\/\/([^,\s]+)/g)].map((each) => `arn:aws:s3:::${each[1]}*`);
-  return found.length ? found : ["arn:aws:s3:::minutehand-no-storage/none"];
+  return found.length ? found : ["arn:aws:s3:::sweephand-no-storage/none"];
 }
 
 /** What POST /jobs calls while no tick is awake, and the role that may. */

@@ -7,11 +7,12 @@ import sys
 import time
 from typing import Any, Protocol
 
-from infra import aws
-from infra.aws.metrics import embedded
-from shared import composition
-from shared.domain.errors import MinutehandError
-from shared.domain.json_value import JsonValue
+from sweephand import app
+from sweephand.domain.errors import SweephandError
+from sweephand.domain.json_value import JsonValue
+
+from .. import aws
+from .metrics import embedded
 
 MARGIN = 1.0
 """Seconds kept of Lambda's time limit for what follows a tick's budget: closing, reporting, answering."""
@@ -28,8 +29,8 @@ class LambdaContext(Protocol):
 
 
 # In the init phase, which has a whole processor whatever the memory; a fault is told by the tick itself.
-with contextlib.suppress(MinutehandError):
-    composition.tick(0)
+with contextlib.suppress(SweephandError):
+    app.tick(0)
 aws.started()
 
 
@@ -41,8 +42,8 @@ def handler(event: Any, context: LambdaContext) -> dict[str, JsonValue]:
     """
     budget = max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN)
     said = event if isinstance(event, dict) else {}
-    one = composition.tick(budget, drainer=said.get("drainer") is True, woken=said.get("woken") is True)
-    report = composition.run(one)
+    one = app.tick(budget, drainer=said.get("drainer") is True, woken=said.get("woken") is True)
+    report = app.run(one)
     line = embedded(report.json(), context.function_name, round(time.time() * 1000))
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()

@@ -13,12 +13,12 @@ locals {
     WAKE_URL = var.wake ? "scheduler:projects/${var.project}/locations/${var.region}/jobs/${var.name}-tick" : ""
   }
   secrets_of = {
-    create_job  = ["SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS"]
-    create_jobs = ["SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS"]
-    list_jobs   = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
-    get_job     = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
-    explain_job = ["SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS"]
-    cancel_job  = ["SUPABASE_KEY", "MINUTEHAND_API_KEYS"]
+    create_job  = ["SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS"]
+    create_jobs = ["SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS"]
+    list_jobs   = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    get_job     = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    explain_job = ["SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS"]
+    cancel_job  = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
     health      = ["SUPABASE_KEY"]
     openapi     = []
     not_found   = []

@@ -1,4 +1,4 @@
-# One host for all routes. The gateway passes Authorization on untouched: it holds a key of Minutehand's own.
+# One host for all routes. The gateway passes Authorization on untouched: it holds a key of Sweephand's own.
 locals {
   every_method = ["get", "head", "post", "put", "patch", "delete", "options"]
 
@@ -27,7 +27,7 @@ locals {
   )
   openapi = {
     swagger  = "2.0"
-    info     = { title = "Minutehand", version = regex("VERSION = \"([^\"]+)\"", file("${path.module}/../../shared/version.py"))[0] }
+    info     = { title = "Sweephand", version = regex("VERSION = \"([^\"]+)\"", file("${path.module}/../../shared/sweephand/version.py"))[0] }
     schemes  = ["https"]
     produces = ["application/json"]
     paths    = local.paths

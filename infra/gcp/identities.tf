@@ -1,22 +1,22 @@
 # One identity for each level of trust: what answers the world, what runs jobs, what wakes tick, what builds.
 resource "google_service_account" "api" {
   account_id   = "${var.name}-api"
-  display_name = "Minutehand's API functions: they read their secrets"
+  display_name = "Sweephand's API functions: they read their secrets"
 }
 
 resource "google_service_account" "tick" {
   account_id   = "${var.name}-tick"
-  display_name = "Minutehand's tick: it reads its secrets and reaches its storage prefixes"
+  display_name = "Sweephand's tick: it reads its secrets and reaches its storage prefixes"
 }
 
 resource "google_service_account" "scheduler" {
   account_id   = "${var.name}-scheduler"
-  display_name = "Minutehand's trigger: it may call tick"
+  display_name = "Sweephand's trigger: it may call tick"
 }
 
 resource "google_service_account" "build" {
   account_id   = "${var.name}-build"
-  display_name = "Minutehand's builds"
+  display_name = "Sweephand's builds"
 }
 
 resource "google_project_iam_member" "build" {
@@ -58,7 +58,7 @@ resource "google_project_iam_member" "wake" {
   member  = google_service_account.api.member
 }
 
-# Whoever calls the API shows a key of Minutehand's own, which the functions check.
+# Whoever calls the API shows a key of Sweephand's own, which the functions check.
 resource "google_cloud_run_v2_service_iam_member" "api" {
   for_each = google_cloudfunctions2_function.api
 

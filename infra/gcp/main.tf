@@ -17,7 +17,7 @@ locals {
     for name, each in local.functions : name if anytrue([for event in each.events : try(event.httpApi == "*", false)])
   ])
 
-  labels = { service = "minutehand", stage = var.name }
+  labels = { service = "sweephand", stage = var.name }
 }
 
 data "google_project" "this" {

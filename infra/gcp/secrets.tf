@@ -3,7 +3,7 @@ locals {
   secrets = merge({
     SUPABASE_KEY        = ["api", "tick"]
     REDIS_URL           = ["api", "tick"]
-    MINUTEHAND_API_KEYS = ["api"]
+    SWEEPHAND_API_KEYS = ["api"]
     MAIL_URL            = ["tick"]
   }, var.tick_store == "direct" ? { DATABASE_URL = ["tick"] } : {})
   readers = {

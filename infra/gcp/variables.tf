@@ -12,7 +12,7 @@ variable "region" {
 variable "name" {
   description = "What all names begin with: one for each stage."
   type        = string
-  default     = "minutehand"
+  default     = "sweephand"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,18}[a-z0-9]$", var.name))

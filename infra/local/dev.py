@@ -1,4 +1,4 @@
-"""`minutehand dev`: every service and every function on this machine, until Ctrl-C.
+"""`sweephand dev`: every service and every function on this machine, until Ctrl-C.
 
 Services, gateway, tick server, scheduler start in this order and stop in the reverse. The data stays.
 """
@@ -18,22 +18,23 @@ from typing import Any, Protocol
 import httpx
 import psycopg
 
-from infra.local import routes
-from infra.local.dev_env import Given, greeting
-from infra.local.folder import DataFolder
-from infra.local.function_server import ROOT, Functions, FunctionServer
-from infra.local.handler_files import HandlerFiles
-from infra.local.job_lines import JobLines
-from infra.local.scheduler import Scheduler, WakeServer
-from infra.local.service import Service, ServiceError
-from infra.local.stack import Stack
-from infra.local.stop_signal import Stopped, StopSignal
-from infra.migrate import MigrationError
-from shared.config import DEFAULT_BUDGET
+from sweephand.layout import MAIN
+from sweephand.settings import DEFAULT_BUDGET
+
+from ..supabase.migrate import MigrationError
+from .dev_env import Given, greeting
+from .services.folder import DataFolder
+from .services.service import Service, ServiceError
+from .services.services import Stack
+from .serving import routes
+from .serving.function_server import Functions, FunctionServer
+from .serving.handler_files import HandlerFiles
+from .serving.job_lines import JobLines
+from .serving.scheduler import Scheduler, WakeServer
+from .stop_signal import Stopped, StopSignal
 
 PORT = 8080
-DATA_DIR = Path(".minutehand")
-MAIN = ROOT / "main.py"
+DATA_DIR = Path(".sweephand")
 PROXIES = ("http_proxy", "all_proxy", "ALL_PROXY")
 """What curl takes a proxy for http:// from."""
 POLL = 0.1
@@ -86,7 +87,7 @@ def run(env: Mapping[str, str] = os.environ, source: Path = MAIN) -> int:
         except Stopped:
             pass
         except (ServiceError, MigrationError, routes.RoutesError, psycopg.Error) as error:
-            print(f"minutehand: {error}", file=sys.stderr)
+            print(f"sweephand: {error}", file=sys.stderr)
             return 1
     return 0
 
@@ -196,7 +197,7 @@ class Losses:
         key = self._env["SUPABASE_KEY"]
         outcomes = [{"id": job["id"], "token": job["token"], "to": "lost", "error": ENDED} for job in jobs]
         headers = {"apikey": key, **({} if key.startswith("sb_") else {"Authorization": f"Bearer {key}"})}
-        url = f"{self._env['SUPABASE_URL'].rstrip('/')}/rest/v1/rpc/minutehand_settle_v1"
+        url = f"{self._env['SUPABASE_URL'].rstrip('/')}/rest/v1/rpc/sweephand_settle_v1"
         try:
             body = {"outcomes": outcomes}
             httpx.post(url, json=body, headers=headers, timeout=5, trust_env=False).raise_for_status()

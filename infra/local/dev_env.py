@@ -1,4 +1,4 @@
-"""Which services `minutehand dev` uses, and what its functions, the CLI and a person are told of them."""
+"""Which services `sweephand dev` uses, and what its functions, the CLI and a person are told of them."""
 
 import secrets
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from infra.local.service import ServiceError
+from .services.service import ServiceError
 
 KEY = "dev-key"
 """The API's key while everything is local: with anything real behind it, a known one would be a hole."""
@@ -16,14 +16,14 @@ RECORD = ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"]
 PASSED = (
     *("HANDLERS", "STORE", "TICK_BUDGET_SECONDS", "LINGER_SECONDS", "HORIZON_SECONDS", "RETENTION_DAYS"),
     *("ASYNC_SLOTS", "THREAD_SLOTS", "PROCESS_SLOTS", "DRAINERS_URL", "MAX_DRAINERS"),
-    *("MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "MINUTEHAND_API_KEYS"),
+    *("MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "SWEEPHAND_API_KEYS"),
 )
-"""Settings of the caller's that hold here too, and that a tick by hand (`minutehand --env`) has to share."""
-NAMES = frozenset({*PASSED, *RECORD, "REDIS_URL", "WAKE_URL", "MINUTEHAND_API_KEY", "MINUTEHAND_URL"})
+"""Settings of the caller's that hold here too, and that a tick by hand (`sweephand --env`) has to share."""
+NAMES = frozenset({*PASSED, *RECORD, "REDIS_URL", "WAKE_URL", "SWEEPHAND_API_KEY", "SWEEPHAND_URL"})
 """Every setting that functions, the emulation and the command line know by these names."""
 UNKNOWN_KEY = "YOUR-KEY"
-"""What is shown where MINUTEHAND_API_KEYS has hashes only."""
-SENDER = "minutehand@example.com"
+"""What is shown where SWEEPHAND_API_KEYS has hashes only."""
+SENDER = "sweephand@example.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +69,14 @@ class Given:
         names += RECORD if self.record else []
         names += ["REDIS_URL"] if self.index else []
         given = {name: self.env[name] for name in names if name in self.env}
-        if self.real and KEY in (key.strip() for key in given.get("MINUTEHAND_API_KEYS", KEY).split(",")):
-            given["MINUTEHAND_API_KEYS"] = secrets.token_urlsafe(24)
-        values = {"MAIL_FROM": SENDER, "MINUTEHAND_API_KEYS": KEY, **local, **given}
-        plain = [key for key in values["MINUTEHAND_API_KEYS"].split(",") if not key.strip().startswith("sha256:")]
-        asked = self.env.get("MINUTEHAND_API_KEY", "")
+        if self.real and KEY in (key.strip() for key in given.get("SWEEPHAND_API_KEYS", KEY).split(",")):
+            given["SWEEPHAND_API_KEYS"] = secrets.token_urlsafe(24)
+        values = {"MAIL_FROM": SENDER, "SWEEPHAND_API_KEYS": KEY, **local, **given}
+        plain = [key for key in values["SWEEPHAND_API_KEYS"].split(",") if not key.strip().startswith("sha256:")]
+        asked = self.env.get("SWEEPHAND_API_KEY", "")
         known = asked and (asked in (key.strip() for key in plain) or not plain)
         key = asked if known else plain[0].strip() if plain else UNKNOWN_KEY
-        return {**values, "MINUTEHAND_URL": url, "MINUTEHAND_API_KEY": key}
+        return {**values, "SWEEPHAND_URL": url, "SWEEPHAND_API_KEY": key}
 
 
 def greeting(values: Mapping[str, str], data_dir: Path, seconds: float, *, proxied: bool = False) -> str:
@@ -85,13 +85,13 @@ def greeting(values: Mapping[str, str], data_dir: Path, seconds: float, *, proxi
     `proxied`: whether the shell that it is pasted into names a proxy, which does not lead to this machine.
     """
     direct = " --noproxy '*'" if proxied else ""
-    url, key = values["MINUTEHAND_URL"], values["MINUTEHAND_API_KEY"]
+    url, key = values["SWEEPHAND_URL"], values["SWEEPHAND_API_KEY"]
     job = (
         '{"type": "email_notification", "payload": {"to": "test@example.com", '
         '"subject": "Hello!", "message": "This is a test job."}}'
     )
     return f"""
-Minutehand listens on {url}; it ticks every {seconds:g} s.
+Sweephand listens on {url}; it ticks every {seconds:g} s.
 
   API key   {key}
   mail      {values["MAIL_URL"]}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from infra.local.service import Service
+from .services.service import Service
 
 
 class Stopped(Exception):  # noqa: N818 - asked for, no failure

@@ -5,10 +5,11 @@ import os
 import sys
 from pathlib import Path
 
-from infra.package import artifact
-from infra.package.errors import PackageError
-from infra.package.target import ARCHITECTURES, Target
-from infra.package.tree import ROOT
+from sweephand.layout import ROOT
+
+from . import artifact
+from .errors import PackageError
+from .target import ARCHITECTURES, Target
 
 
 def main() -> int:

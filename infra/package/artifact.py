@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.package import archive, bytecode, handlers_check, tree
-from infra.package.errors import PackageError
-from infra.package.target import Target
-from infra.package.tree import ROOT
-from shared.handlers.registry import BUILT_IN
+from sweephand.handlers.registry import BUILT_IN
+from sweephand.layout import PACKAGE, ROOT
+
+from . import archive, bytecode, handlers_check, tree
+from .errors import PackageError
+from .target import Target
 
 MB = 1_000_000
 REQUIREMENTS = ROOT / "requirements"
-FONTS = "shared/handlers/fonts/*"
-COMMAND_LINE = "shared/cli"
+FONTS = "sweephand/handlers/fonts/*"
+_AWS = ("sweephand/infra/__init__.py", "sweephand/infra/aws/__init__.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +38,26 @@ AWS = (
     Kind(
         "api",
         REQUIREMENTS / "aws-api.txt",
-        ("main.py", "functions", "shared", "infra/__init__.py", "infra/aws/__init__.py", "infra/aws/api.py"),
+        ("sweephand", "sweephand/functions", *_AWS, "sweephand/infra/aws/api.py"),
         goal=6,
         checks_payloads=True,
     ),
     Kind(
         "tick",
         REQUIREMENTS / "aws-tick.txt",
-        (
-            *("shared", FONTS, "infra/__init__.py", "infra/aws/__init__.py"),
-            *("infra/aws/tick.py", "infra/aws/metrics.py"),
-        ),
+        ("sweephand", FONTS, *_AWS, "sweephand/infra/aws/tick.py", "sweephand/infra/aws/metrics.py"),
         goal=40,
     ),
 )
 GOOGLE = (
-    Kind("api", REQUIREMENTS / "api.txt", ("main.py", "functions", "shared"), goal=1, wheels=False),
-    Kind("tick", REQUIREMENTS / "tick.txt", ("main.py", "functions", "shared", FONTS), goal=4, wheels=False),
+    Kind("api", REQUIREMENTS / "api.txt", ("main.py", "sweephand", "sweephand/functions"), goal=1, wheels=False),
+    Kind(
+        "tick",
+        REQUIREMENTS / "tick.txt",
+        ("main.py", "sweephand", "sweephand/functions", FONTS),
+        goal=4,
+        wheels=False,
+    ),
 )
 
 
@@ -96,7 +100,7 @@ def build(
     Raises `PackageError`, and writes nothing then.
     """
     source = source or Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="minutehand-package-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="sweephand-package-") as scratch:
         folder = Path(scratch) / "tree"
         _lay_out(kind, folder, handlers, source)
         compiled = 0
@@ -120,6 +124,6 @@ def build(
 
 def _lay_out(kind: Kind, folder: Path, handlers: Sequence[str], source: Path) -> None:
     tree.copy_handlers(handlers, source, folder)
-    if clash := [path.name for path in folder.glob("*") if path.stem in ("main", "functions", "infra")]:
-        raise PackageError(f"HANDLERS: {', '.join(clash)} would replace a part of Minutehand: give it another name")
-    tree.copy_project(kind.paths, folder, leave_out=(COMMAND_LINE,))
+    if clash := [path.name for path in folder.glob("*") if path.stem in ("main", PACKAGE.name)]:
+        raise PackageError(f"HANDLERS: {', '.join(clash)} would replace a part of Sweephand: give it another name")
+    tree.copy_project(kind.paths, folder)

@@ -8,7 +8,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from infra.package.errors import PackageError
+from .errors import PackageError
 
 _COMPILE = """
 import compileall, py_compile, sys

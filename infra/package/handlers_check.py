@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.package.errors import PackageError
+from .errors import PackageError
 
 _IMPORT = """
 import importlib, json, os, sys, traceback

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.package.errors import PackageError
+from .errors import PackageError
 
 ARCHITECTURES = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 """Lambda's names, and uv's for wheels that run on Amazon Linux 2023 (glibc 2.34) and on any Linux since 2018."""

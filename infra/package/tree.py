@@ -5,10 +5,13 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from infra.package.errors import PackageError
-from infra.package.target import Target, uv
+from sweephand.layout import MAIN, PACKAGE, ROOT
 
-ROOT = Path(__file__).parents[2]
+from .errors import PackageError
+from .target import Target, uv
+
+BESIDE = frozenset({"functions", "infra", "requirements", "google"})
+"""What lies beside the package in the repository, and in it in a wheel."""
 CODE = frozenset({".py", ".lua"})
 """Suffixes of what runs; whatever else lies in a source folder is not ours to ship."""
 BUILD_ONLY = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"})
@@ -17,17 +20,20 @@ SOURCES = frozenset({".c", ".h", ".pxd", ".pyi", ".pyx"})
 """Suffixes of what was compiled already, or only type checkers read."""
 
 
-def copy_project(paths: Iterable[str], folder: Path, *, leave_out: Iterable[str] = ()) -> None:
-    """Copy files, and folders' code, of the project: `paths` relative to its root, less those in `leave_out`.
+def copy_project(paths: Iterable[str], folder: Path) -> None:
+    """Copy files, and folders' code, of the project, to where a wheel has them.
 
-    A path that ends in `/*` copies everything in that folder, code or not.
+    `paths` are named as an artifact has them: `sweephand` (less what only a wheel has in it),
+    `sweephand/functions`, `sweephand/infra/…`, `main.py`. A path that ends in `/*` copies everything in that
+    folder, code or not.
     """
-    left_out = tuple(leave_out)
     for path in paths:
-        for file in _files(path):
-            name = file.relative_to(ROOT).as_posix()
-            if not any(name == out or name.startswith(f"{out}/") for out in left_out):
-                _copy(file, folder / name)
+        name = path.removesuffix("/*")
+        place = _place(name)
+        for file in _files(place, everything=path != name):
+            within = file.relative_to(place)
+            if not (name == PACKAGE.name and within.parts[0] in BESIDE):
+                _copy(file, folder / name / within)
 
 
 def copy_handlers(modules: Iterable[str], source: Path, folder: Path) -> None:
@@ -35,7 +41,7 @@ def copy_handlers(modules: Iterable[str], source: Path, folder: Path) -> None:
 
     Not found there, it may come with the wheels; the import check tells.
     """
-    for top in sorted({module.partition(".")[0] for module in modules} - {"shared"}):
+    for top in sorted({module.partition(".")[0] for module in modules} - {PACKAGE.name}):
         if not top.isidentifier():
             raise PackageError(f"HANDLERS: {top!r} is no module's name")
         if (file := source / f"{top}.py").is_file():
@@ -72,11 +78,18 @@ def install(requirements: Path, folder: Path, target: Target) -> None:
             path.unlink()
 
 
-def _files(path: str) -> Iterator[Path]:
-    place = ROOT / path.removesuffix("/*")
+def _place(name: str) -> Path:
+    """Return where a path of an artifact lies in this project, be it the repository or a wheel."""
+    if name == MAIN.name:
+        return MAIN
+    top, _, rest = name.partition("/")
+    return ROOT / rest if rest.partition("/")[0] in BESIDE else PACKAGE.with_name(top) / rest
+
+
+def _files(place: Path, *, everything: bool) -> Iterator[Path]:
     if place.is_file():
         yield place
-    elif path.endswith("/*"):
+    elif everything:
         yield from (file for file in sorted(place.iterdir()) if file.is_file())
     elif place.is_dir():
         yield from (file for file in sorted(place.rglob("*")) if file.suffix in CODE)

@@ -4,7 +4,7 @@
                [PEERS=../bench/peers PEER_ENVS=folder] [PEER_ONLY=pgqueuer,bullmq]
 
 SCALE multiplies every number of jobs: 0.1 is done in a few minutes. PEERS names a folder with the harness that runs
-other job queues; then they are measured in the same run, with Minutehand among them, and PEER_ENVS is where that
+other job queues; then they are measured in the same run, with Sweephand among them, and PEER_ENVS is where that
 harness keeps its environments. All processes share two cores, as the harness has it. `churn` takes an hour
 (CHURN_MINUTES=60) and is measured only where ONLY names it; its chart is written beside CHART.
 """
@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import chart, large, sections
-from tests.benchmarks.bed import Bed, speed
+from tests.benchmarks import chart, large_table, sections
+from tests.benchmarks.harness import Bed, speed
 
 HERE = Path(__file__).parent
 CORES = 2
@@ -55,7 +55,7 @@ def _ours(only: list[str], figures: dict[str, Any]) -> bool:
     if not wanted:
         return failed
     with (
-        tempfile.TemporaryDirectory(prefix="minutehand-bench-") as folder,
+        tempfile.TemporaryDirectory(prefix="sweephand-bench-") as folder,
         Bed(Path(folder), float(os.environ.get("SCALE", "1"))) as bed,
     ):
         Path(folder).chmod(0o755)
@@ -75,12 +75,12 @@ def _ours(only: list[str], figures: dict[str, Any]) -> bool:
 
 
 def _peers(harness: Path, figures: dict[str, Any]) -> bool:
-    """Run the peers' harness with Minutehand among its peers."""
+    """Run the peers' harness with Sweephand among its peers."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "peers.json"
         command = [
             *(sys.executable, "run.py", "--envs", os.environ.get("PEER_ENVS", str(harness / "envs"))),
-            *("--extra", str(HERE / "peer" / "minutehand_peer.py"), "--json", str(out)),
+            *("--extra", str(HERE / "peer" / "sweephand_peer.py"), "--json", str(out)),
             *("--repeat", os.environ.get("REPEAT", "3"), "--scale", os.environ.get("SCALE", "1")),
             *("--what", os.environ.get("PEER_WHAT", "drain,enqueue,delay,memory")),
         ]
@@ -131,7 +131,7 @@ def table(figures: Mapping[str, Any]) -> str:
 def picture(figures: Mapping[str, Any]) -> str:
     """Return a chart of jobs drained a second: ours over both transports, and the peers' best settings."""
     rows = [
-        (f"Minutehand, {figure.removeprefix('noop, ')}", values["rate"])
+        (f"Sweephand, {figure.removeprefix('noop, ')}", values["rate"])
         for figure, values in figures["sections"].get("drain", {}).items()
         if figure.startswith("noop")
     ]
@@ -139,8 +139,8 @@ def picture(figures: Mapping[str, Any]) -> str:
         for config in peer["configs"]:
             if rate := config.get("drain", {}).get("rate"):
                 label = (
-                    f"Minutehand beside them, {config['name']}"
-                    if name == "minutehand"
+                    f"Sweephand beside them, {config['name']}"
+                    if name == "sweephand"
                     else f"{name}, {config['name']}"
                 )
                 rows.append((label[:60], rate))
@@ -155,7 +155,7 @@ def _draw(path: Path, figures: Mapping[str, Any]) -> None:
         path.write_text(picture(figures))
     for name, values in figures["sections"].get("churn", {}).items():
         if samples := values.get("samples"):
-            path.with_stem(f"{path.stem}-churn").write_text(large.picture(name, samples))
+            path.with_stem(f"{path.stem}-churn").write_text(large_table.picture(name, samples))
 
 
 def _write(figures: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ FONT = 'font-family="sans-serif" font-size="13"'
 
 
 def bars(title: str, rows: Sequence[tuple[str, float]], unit: str) -> str:
-    """Return an SVG document with a bar for each (name, value); ours, which begin with `Minutehand`, stand out."""
+    """Return an SVG document with a bar for each (name, value); ours, which begin with `Sweephand`, stand out."""
     most = max((value for _, value in rows), default=1) or 1
     height = ROW * (len(rows) + 2)
     parts = [
@@ -21,7 +21,7 @@ def bars(title: str, rows: Sequence[tuple[str, float]], unit: str) -> str:
     for at, (name, value) in enumerate(rows, 1):
         y = ROW * at + 6
         length = max(1, round((WIDTH - LEFT - 110) * value / most))
-        color = "#0b7285" if name.startswith("Minutehand") else "#adb5bd"
+        color = "#0b7285" if name.startswith("Sweephand") else "#adb5bd"
         parts += [
             f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
             f'<rect x="{LEFT}" y="{y + 3}" width="{length}" height="{ROW - 7}" fill="{color}"/>',

@@ -4,7 +4,7 @@ import asyncio
 
 from pydantic import BaseModel
 
-from shared.handlers import Context, handler
+from sweephand import Context, handler
 
 
 class Empty(BaseModel):

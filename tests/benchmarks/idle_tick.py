@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from shared import composition
+from sweephand import app
 
 TICKS = 20
 
@@ -15,21 +15,21 @@ TICKS = 20
 def main() -> None:
     """Print {redis_commands, record_calls, cpu_ms, wall_ms} a tick."""
     calls = 0
-    rpc = composition.rpc()
+    rpc = app.rpc()
 
     def counted(name: str, params: Mapping[str, Any]) -> Any:
         nonlocal calls
         calls += 1
         return rpc(name, params)
 
-    composition.rpc = lambda: counted  # type: ignore[assignment]
-    with redis.Redis.from_url(composition.settings().redis_url) as client:
+    app.rpc = lambda: counted  # type: ignore[assignment]
+    with redis.Redis.from_url(app.settings().redis_url) as client:
         for _ in range(3):
-            composition.run(composition.tick())
+            app.run(app.tick())
         calls, commands = 0, _commands(client)
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(TICKS):
-            composition.run(composition.tick())
+            app.run(app.tick())
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         commands = _commands(client) - commands - 1  # our own INFO
     print(

@@ -14,7 +14,7 @@ from itertools import cycle
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.benchmarks.bed import KEY, percentile
+from tests.benchmarks.harness import KEY, percentile
 
 
 def sender(url: str, method: str, body: object = None) -> Callable[[str], int]:

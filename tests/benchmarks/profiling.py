@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local.function_server import ROOT
-from tests.benchmarks.bed import Bed
+from sweephand.layout import ROOT
+from tests.benchmarks.harness import Bed
 
 JOBS = 100_000
 MOST = 12
@@ -38,7 +38,7 @@ def profile(bed: Bed) -> Iterator[tuple[str, Mapping[str, Any]]]:
     bed.sql.execute("select pg_reload_conf()")
     _fill(bed, count)
     into = bed.folder / "drainer.profile"
-    bed.run("-m", "cProfile", "-o", str(into), "-m", "shared.cli.app", "tick", STORE="direct")
+    bed.run("-m", "cProfile", "-o", str(into), "-m", "sweephand", "tick", STORE="direct")
     yield "the drainer's own thread, % by module (cProfile)", _modules(into)
 
 
@@ -52,9 +52,9 @@ def _functions(bed: Bed, count: int) -> dict[str, float]:
     """Return the time of each SQL function for a job: as long as its calls took, whoever had the processor."""
     rows = bed.sql.execute(
         "select funcname, total_time from pg_stat_user_functions"
-        " where starts_with(funcname, 'minutehand_') and calls > 0 order by total_time desc"
+        " where starts_with(funcname, 'sweephand_') and calls > 0 order by total_time desc"
     ).fetchall()
-    return {str(name).removeprefix("minutehand_"): ms * 1000 / count for name, ms in rows}
+    return {str(name).removeprefix("sweephand_"): ms * 1000 / count for name, ms in rows}
 
 
 def _modules(file: Path) -> dict[str, float]:

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from tests.benchmarks import large, profiling
-from tests.benchmarks.bed import KEY, TYPES, Bed, finished, medians
+from tests.benchmarks import large_table, profiling
+from tests.benchmarks.harness import KEY, TYPES, Bed, finished, medians
 from tests.deploy import coldstart
 
 Figures = Iterator[tuple[str, Mapping[str, Any]]]
@@ -125,7 +125,7 @@ def _beside_the_limit(bed: Bed, store: str) -> dict[str, Any]:
     """Return the p50 of a create, and its limit: that of a hello, of a bare call of the record, and 1 ms."""
     with bed.hello() as hello, bed.gateway(STORE=store) as url:
         return medians(
-            REPEAT, lambda: json.loads(bed.run("-m", "tests.benchmarks.beside", hello, url, STORE=store))
+            REPEAT, lambda: json.loads(bed.run("-m", "tests.benchmarks.create_latency", hello, url, STORE=store))
         )
 
 
@@ -144,7 +144,7 @@ def read(bed: Bed) -> Figures:
     count = bed.scaled(1_000_000)
     for type_ in TYPES:
         bed.fill(type_, count // len(TYPES), when="now() + n * interval '1 minute'")
-    ids = [str(job) for (job,) in bed.sql.execute("select id from minutehand.jobs limit 500").fetchall()]
+    ids = [str(job) for (job,) in bed.sql.execute("select id from sweephand.jobs limit 500").fetchall()]
     paths = {
         "get": [f"/jobs/{job}" for job in ids],
         "list 50": ["/jobs"],
@@ -243,8 +243,8 @@ SECTIONS = {
     "memory": memory,
     "idle": idle,
     "coldstart": cold_start,
-    "rows": large.rows,
-    "churn": large.churn,
+    "rows": large_table.rows,
+    "churn": large_table.churn,
 }
 ONLY_WHEN_NAMED = ("churn",)
 """An hour long."""

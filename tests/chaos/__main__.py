@@ -22,7 +22,7 @@ def main() -> int:
     """Run, print the table, return 1 if a figure that must be 0 is not."""
     env = {name: value for name, value in os.environ.items() if value}
     seed = int(env.get("SEED") or secrets.randbelow(10**6))
-    folder = Path(env.get("FOLDER") or tempfile.mkdtemp(prefix="minutehand-chaos-"))
+    folder = Path(env.get("FOLDER") or tempfile.mkdtemp(prefix="sweephand-chaos-"))
     options = Options(
         seed,
         int(env.get("JOBS", "50000")),

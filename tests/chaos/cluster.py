@@ -13,7 +13,7 @@ from redis.cluster import RedisCluster
 from redis.crc import key_slot
 from redis.retry import Retry
 
-from infra.local.valkey import Valkey
+from infra.local.services.valkey import Valkey
 
 SLOTS = 16384
 NODES = 3

@@ -97,9 +97,9 @@ class NoTickForAnHour(Fault):
 
     def begin(self, world: World) -> None:
         world.fleet.stop()
-        world.sql("update minutehand.open set run_at = run_at - interval '1 h' where run_at <= now()")
+        world.sql("update sweephand.open set run_at = run_at - interval '1 h' where run_at <= now()")
         world.sql(
-            "update minutehand.leases set started_at = started_at - interval '1 h', until = until - interval '1 h'"
+            "update sweephand.leases set started_at = started_at - interval '1 h', until = until - interval '1 h'"
         )
 
 
@@ -416,7 +416,7 @@ class StatementsTimeOut(Fault):
 
     def inflict(self, world: World) -> None:
         with psycopg.connect(world.stack.database_url) as connection:
-            connection.execute("lock table minutehand.open in access exclusive mode")
+            connection.execute("lock table sweephand.open in access exclusive mode")
             world.wait(self.seconds)
 
 
@@ -426,7 +426,7 @@ class AnswersLost(Fault):
     part = Part.RECORD
 
     def begin(self, world: World) -> None:
-        world.record_proxy.swallow(rb"minutehand_(start|settle|page|create|cancel)")
+        world.record_proxy.swallow(rb"sweephand_(start|settle|page|create|cancel)")
 
     def end(self, world: World) -> None:
         world.record_proxy.heal()
@@ -453,7 +453,7 @@ class DatabaseCut(Fault):
     seconds = 1
 
     def begin(self, world: World) -> None:
-        whose = "application_name = 'minutehand'" if world.transport == "direct" else "usename = 'authenticator'"
+        whose = "application_name = 'sweephand'" if world.transport == "direct" else "usename = 'authenticator'"
         world.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where {whose}", superuser=True)
 
 
@@ -475,13 +475,13 @@ class TypePaused(Fault):
     part = Part.SCHEDULE
 
     def begin(self, world: World) -> None:
-        world.sql("insert into minutehand.paused (type) values ('quick') on conflict do nothing")
+        world.sql("insert into sweephand.paused (type) values ('quick') on conflict do nothing")
 
     def end(self, world: World) -> None:
         until = time.monotonic() + 60
         while time.monotonic() < until:
             with suppress(psycopg.Error):
-                world.sql("delete from minutehand.paused")
+                world.sql("delete from sweephand.paused")
                 return
             time.sleep(0.2)
 
@@ -654,10 +654,10 @@ class ForeignIndexContent(Fault):
         return [self._due(world, "quick", 5), self._due(world, "flaky", 0), self._lanes(world)[5]]
 
     def _due(self, world: World, type_: str, priority: int) -> str:
-        return f"minutehand:{{{world.installation}}}:due:{type_}:{priority}"
+        return f"sweephand:{{{world.installation}}}:due:{type_}:{priority}"
 
     def _lanes(self, world: World) -> list[str]:
-        return [f"minutehand:{{{world.installation}}}:lanes:{priority}" for priority in range(10)]
+        return [f"sweephand:{{{world.installation}}}:lanes:{priority}" for priority in range(10)]
 
 
 def _kinds(base: type[Fault]) -> Iterator[type[Fault]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.handlers import Context, GiveUp, Retry, handler
+from sweephand import Context, GiveUp, Retry, handler
 
 SECRET = "payload-secret-5f1e"
 """Stands in payloads and errors, and must stand in no line of a log."""
@@ -176,7 +176,7 @@ async def big(payload: Ask, ctx: Context) -> str:
 async def secretive(payload: Ask, ctx: Context) -> None:
     """Raise with all that it knows, on several lines."""
     enter(ctx, payload)
-    raise RuntimeError(f"{payload.note}\nERROR minutehand: {SECRET}")
+    raise RuntimeError(f"{payload.note}\nERROR sweephand: {SECRET}")
 
 
 @handler("poison", payload=Ask, timeout=2)

@@ -23,7 +23,7 @@ MIX = {
 """Jobs of each kind in 10,000; poison and stuck come by count."""
 Answer = TypeVar("Answer")
 SQL = """
-insert into minutehand.jobs (id, type, payload, priority, max_retries, scheduled_at, expires_at)
+insert into sweephand.jobs (id, type, payload, priority, max_retries, scheduled_at, expires_at)
 select id, type, payload::jsonb, priority, max_retries, now() + wait * interval '1 s',
        now() + expires * interval '1 s'
 from unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::float8[])

@@ -133,7 +133,7 @@ def _types(database_url: str) -> dict[str, tuple[str, int, float]]:
     """Return the type, the priority and the due time of each job that is there."""
     with psycopg.connect(database_url) as sql:
         rows = sql.execute(
-            "select id::text, type, priority, extract(epoch from run_at)::float8 from minutehand.jobs"
+            "select id::text, type, priority, extract(epoch from run_at)::float8 from sweephand.jobs"
         )
         return {job: (type_, priority, due) for job, type_, priority, due in rows}
 

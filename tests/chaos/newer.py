@@ -1,6 +1,6 @@
 """A handler that only the newer version of the code has."""
 
-from shared.handlers import Context, handler
+from sweephand import Context, handler
 from tests.chaos.handlers import Ask, enter
 
 

@@ -81,7 +81,7 @@ def run(options: Options, say: "faults.Say" = lambda _line: None) -> Result:
     """Do all of it and return what it has shown."""
     began = time.monotonic()
     result = Result(options)
-    with tempfile.TemporaryDirectory(prefix="minutehand-chaos-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="sweephand-chaos-") as temporary:
         folder = options.folder or Path(temporary)
         fleet = random.Random(f"{options.seed} fleet")
         with World(

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.valkey import Valkey
-from shared import composition
-from shared.adapters import rpc_record, supabase_rpc
-from shared.domain.errors import RecordUnavailableError
-from shared.domain.policy import Done
-from shared.ports.record import Settlement
+from infra.local.services.valkey import Valkey
+from sweephand import app
+from sweephand.adapters import rest as rest_rpc
+from sweephand.adapters import rpc_record
+from sweephand.domain.errors import RecordUnavailableError
+from sweephand.domain.retry_policy import Done
+from sweephand.ports.record import Settlement
 from tests.chaos.proxy import Proxy, http_error
 from tests.tick.conftest import Deployment, forget
 
@@ -20,10 +21,10 @@ def record_proxy(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Ite
     """Yield a proxy through which this process and its children reach the record."""
     with Proxy(deployment.stack.edge.port) as proxy:
         monkeypatch.setenv("SUPABASE_URL", f"http://127.0.0.1:{proxy.port}")
-        composition.close()
+        app.close()
         forget()
         yield proxy
-        composition.close()
+        app.close()
 
 
 @pytest.mark.parametrize("body", [b"<html>Please log in</html>", b""])
@@ -34,7 +35,7 @@ def test_a_page_that_is_not_the_records_is_no_answer(body: bytes) -> None:
     """
     with Proxy(1) as proxy:
         proxy.answer(http_error(200, body, "text/html"))
-        rpc = supabase_rpc.connect(f"http://127.0.0.1:{proxy.port}", "sb_secret_x")
+        rpc = rest_rpc.connect(f"http://127.0.0.1:{proxy.port}", "sb_secret_x")
         record = rpc_record.RpcRecord(rpc)
         with pytest.raises(RecordUnavailableError):
             record.page(["note"], 1000, 10)
@@ -50,7 +51,7 @@ def test_a_lost_answer_is_asked_for_again(deployment: Deployment, record_proxy: 
     Guards: the token, by which start and settle are asked again in safety.
     """
     jobs = [deployment.create("note") for _ in range(5)]
-    record_proxy.swallow(f"minutehand_{name}_v1".encode(), times=1)
+    record_proxy.swallow(f"sweephand_{name}_v1".encode(), times=1)
     report = deployment.tick()
     assert record_proxy.swallowed == 1
     assert (report.completed, report.late_writes) == (5, 0)
@@ -60,12 +61,12 @@ def test_a_lost_answer_is_asked_for_again(deployment: Deployment, record_proxy: 
 def test_a_create_whose_answer_is_lost_is_asked_again(deployment: Deployment, record_proxy: Proxy) -> None:
     """The job was committed and its answer lost, once: the caller hears of one job, and there is one.
 
-    Guards: the second try in `SupabaseRpc`; `on conflict (id) do nothing` in `minutehand_create_v1`.
+    Guards: the second try in `SupabaseRpc`; `on conflict (id) do nothing` in `sweephand_create_v1`.
     """
-    record_proxy.swallow(b"minutehand_create_v1", times=1)
+    record_proxy.swallow(b"sweephand_create_v1", times=1)
     job = deployment.create("note")
     assert record_proxy.swallowed == 1
-    assert deployment.sql.execute("select id::text from minutehand.jobs").fetchall() == [(job,)]
+    assert deployment.sql.execute("select id::text from sweephand.jobs").fetchall() == [(job,)]
 
 
 def test_a_start_whose_answers_are_all_lost_costs_no_attempt(deployment: Deployment, record_proxy: Proxy) -> None:
@@ -75,12 +76,12 @@ def test_a_start_whose_answers_are_all_lost_costs_no_attempt(deployment: Deploym
     """
     for _ in range(5):
         deployment.create("note")
-    record_proxy.swallow(b"minutehand_start_v1")
+    record_proxy.swallow(b"sweephand_start_v1")
     with pytest.raises(RecordUnavailableError):
         deployment.tick(budget=9)
     record_proxy.heal()
-    assert deployment.sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
-    assert deployment.sql.execute("select max(attempt), max(crashes) from minutehand.open").fetchone() == (0, 0)
+    assert deployment.sql.execute("select count(*) from sweephand.leases").fetchone() == (0,)
+    assert deployment.sql.execute("select max(attempt), max(crashes) from sweephand.open").fetchone() == (0, 0)
     deployment.make_due()
     assert deployment.tick().completed == 5
 
@@ -109,7 +110,7 @@ def test_an_index_that_became_a_replica_is_left_for_its_successor(
             deployment.redis.replicaof("NO", "ONE")
         assert (report.completed, report.index_errors) == (2, 0)
         assert deployment.entries()[waiting] == deployment.entries()[late] == 1
-        composition.close()
+        app.close()
 
 
 def test_a_settler_that_fails_ends_the_tick(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +123,6 @@ def test_a_settler_that_fails_ends_the_tick(deployment: Deployment, monkeypatch:
     def broken(*_args: object) -> None:
         raise ValueError("no such thing")
 
-    monkeypatch.setattr(composition.record(), "settle", broken)
+    monkeypatch.setattr(app.record(), "settle", broken)
     with pytest.raises(ValueError, match="no such thing"):
         deployment.tick(budget=8)

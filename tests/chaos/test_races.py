@@ -9,18 +9,18 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from infra.local.stack import Stack
-from shared.adapters import supabase_rpc
-from shared.adapters.rpc_record import RpcRecord
-from shared.domain.policy import Decision, Done, RetryAfter
-from shared.ports.record import Record, Settlement, Started, Verdict
+from infra.local.services.services import Stack
+from sweephand.adapters import rest as rest_rpc
+from sweephand.adapters.rpc_record import RpcRecord
+from sweephand.domain.retry_policy import Decision, Done, RetryAfter
+from sweephand.ports.record import Record, Settlement, Started, Verdict
 from tests.record.conftest import LEASES, a_job, made, started
 
 
 @pytest.fixture
 def record(clean: Stack) -> Iterator[Record]:
     """Yield the record over the functions' own transport."""
-    rpc = supabase_rpc.connect(clean.env["SUPABASE_URL"], clean.env["SUPABASE_KEY"])
+    rpc = rest_rpc.connect(clean.env["SUPABASE_URL"], clean.env["SUPABASE_KEY"])
     yield RpcRecord(rpc)
     rpc.close()
 
@@ -31,7 +31,7 @@ def start_that_waits(clean: Stack, record: Record, jobs: list[str]) -> Iterator[
 
     Without the limit of 50 ms, in which a test cannot do all that may happen meanwhile.
     """
-    start_v1 = "alter function public.minutehand_start_v1 set lock_timeout = "
+    start_v1 = "alter function public.sweephand_start_v1 set lock_timeout = "
     with psycopg.connect(clean.database_url, autocommit=True) as owner:
         owner.execute(start_v1 + "'0'")
         try:
@@ -43,14 +43,14 @@ def start_that_waits(clean: Stack, record: Record, jobs: list[str]) -> Iterator[
 def _held_start(clean: Stack, record: Record, jobs: list[str]) -> Iterator["Future[Started]"]:
     with psycopg.connect(clean.database_url) as holder, ThreadPoolExecutor(1) as pool:
         holder.execute(
-            "insert into minutehand.leases (id, token, created_at, started_at, until) "
+            "insert into sweephand.leases (id, token, created_at, started_at, until) "
             "values (%s, gen_random_uuid(), now(), now(), now() + interval '1 s')",
             (jobs[0],),
         )
         call = pool.submit(record.start, jobs, str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7)
         with psycopg.connect(clean.superuser_url, autocommit=True) as watcher:
             while not watcher.execute(
-                "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%minutehand_start_v1%'"
+                "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%sweephand_start_v1%'"
             ).fetchall():
                 time.sleep(0.01)
         yield call
@@ -68,7 +68,7 @@ def test_a_start_that_waited_starts_nothing_that_was_tried_meanwhile(
 ) -> None:
     """A job that another start took, ran and settled in the meantime is neither started early nor kept leased.
 
-    Guards: the second reading of `open` in `minutehand_start_v1`, with `run_at <= now()`, and `let_go`.
+    Guards: the second reading of `open` in `sweephand_start_v1`, with `run_at <= now()`, and `let_go`.
     """
     first, second = sorted(made(record, a_job(), a_job()))
     with start_that_waits(clean, record, [first, second]) as call:
@@ -78,22 +78,20 @@ def test_a_start_that_waited_starts_nothing_that_was_tried_meanwhile(
     assert [s.id for s in answer.starts] == [first]
     assert answer.others[second][0] is verdict
     with psycopg.connect(clean.database_url) as sql:
-        assert sql.execute("select id::text from minutehand.leases").fetchall() == [(first,)]
+        assert sql.execute("select id::text from sweephand.leases").fetchall() == [(first,)]
 
 
 def test_a_start_that_waited_does_not_take_a_lost_job_into_company(clean: Stack, record: Record) -> None:
     """A job that was lost with its function in the meantime starts alone, or not now.
 
-    Guards: `crashes < 2 or alone` in the second reading of `minutehand_start_v1`.
+    Guards: `crashes < 2 or alone` in the second reading of `sweephand_start_v1`.
     """
     first, second = sorted(made(record, a_job(), a_job()))
     with start_that_waits(clean, record, [first, second]) as call:
         [start] = started(record, second)
         with psycopg.connect(clean.database_url) as sql:
-            sql.execute(
-                "update minutehand.leases set until = started_at + interval '1 us' where id = %s", (second,)
-            )
-            sql.execute("update minutehand.open set crashes = 1, attempt = 1 where id = %s", (second,))
+            sql.execute("update sweephand.leases set until = started_at + interval '1 us' where id = %s", (second,))
+            sql.execute("update sweephand.open set crashes = 1, attempt = 1 where id = %s", (second,))
         assert record.page(["noop"], 1000, 10, entered={start.token: [second]}).rescued == 1
     answer = call.result()
     assert [s.id for s in answer.starts] == [first]
@@ -103,7 +101,7 @@ def test_a_start_that_waited_does_not_take_a_lost_job_into_company(clean: Stack,
 def test_a_start_call_that_comes_again_after_its_settlement_starts_nothing(clean: Stack, record: Record) -> None:
     """A call that the network held back, and whose caller asked again and settled, leases nothing for nobody.
 
-    Guards: `token is distinct from` in `minutehand_start_v1`.
+    Guards: `token is distinct from` in `sweephand_start_v1`.
     """
     [job] = made(record)
     token = str(uuid.uuid4())

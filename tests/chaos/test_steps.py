@@ -8,11 +8,11 @@ import uuid
 
 import pytest
 
-from shared import composition
-from shared.adapters.clock import SystemClock
-from shared.domain.outcome import NotEntered, Outcome, Returned
-from shared.ports.runner import Work
-from shared.usecases.tick.pool import WorkerPool
+from sweephand import app
+from sweephand.adapters.clock import SystemClock
+from sweephand.domain.outcome import NotEntered, Outcome, Returned
+from sweephand.ports.runner import Work
+from sweephand.usecases.tick.pool import WorkerPool
 from tests.chaos.conftest import Strike, wait_until_frozen
 from tests.chaos.tick import STEPS
 from tests.tick.conftest import Deployment
@@ -31,7 +31,7 @@ def let_time_pass(deployment: Deployment) -> None:
 def test_a_tick_killed_at_any_step_loses_nothing(deployment: Deployment, strike: Strike, step: str) -> None:
     """SIGKILL there: each job completes, entered once, or twice where its first start was lost.
 
-    Guards: `minutehand.rescue`, and Moves.add's `ZADD NX` of every page.
+    Guards: `sweephand.rescue`, and Moves.add's `ZADD NX` of every page.
     """
     jobs = [deployment.create("note") for _ in range(5)]
     process = strike(step, signal.SIGKILL)
@@ -59,12 +59,12 @@ def test_a_tick_terminated_at_any_step_ends_in_order(deployment: Deployment, str
     process = strike(step, signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 0
-    assert deployment.sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
+    assert deployment.sql.execute("select count(*) from sweephand.leases").fetchone() == (0,)
     deployment.make_due()
     deployment.tick()
     assert deployment.statuses() == {"completed": 5}
     assert max(deployment.entries().values()) == 1
-    assert deployment.sql.execute("select count(*) from minutehand.errors").fetchone() == (0,)
+    assert deployment.sql.execute("select count(*) from sweephand.errors").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -73,7 +73,7 @@ def test_a_tick_frozen_at_any_step_enters_nothing_when_it_wakes(
 ) -> None:
     """SIGSTOP past the lease, everything done by another tick, SIGCONT: no job is entered again, nothing changes.
 
-    Guards: `Running._admit`; the token in `minutehand_settle_v1` and `minutehand_start_v1`.
+    Guards: `Running._admit`; the token in `sweephand_settle_v1` and `sweephand_start_v1`.
     """
     jobs = [deployment.create("note") for _ in range(5)]
     process = strike(step, signal.SIGSTOP, lease_margin_ms=500)
@@ -104,8 +104,8 @@ def test_a_tick_that_wakes_does_not_enter_what_was_cancelled_meanwhile(
     process = strike("start.after", signal.SIGSTOP, lease_margin_ms=500)
     wait_until_frozen(process)
     deployment.lapse()
-    composition.record().page(["note"], 1000, 10)  # another tick's look, which ends the lease
-    answer = composition.record().cancel(uuid.UUID(job))
+    app.record().page(["note"], 1000, 10)  # another tick's look, which ends the lease
+    answer = app.record().cancel(uuid.UUID(job))
     assert answer is not None
     assert answer.cancelled
     time.sleep(LEASE_MARGIN)
@@ -121,16 +121,16 @@ def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment
 
     The first job is entered, so that a child is ready and idle: one that is not yet is not asked at all.
 
-    Guards: `work.enter_by` in `run_async._run`, in `run_thread.in_thread` and in `shared/child.py`.
+    Guards: `work.enter_by` in `run_async._run`, in `run_thread.in_thread` and in `shared/sweephand/child.py`.
     """
     jobs = [deployment.create(type_) for _ in range(2)]
-    handler = composition.handlers()[type_]
+    handler = app.handlers()[type_]
     token = str(uuid.uuid4())
-    starts = composition.record().start(jobs, token, {type_: 60_000}, alone=False, max_bytes=10**6).starts
+    starts = app.record().start(jobs, token, {type_: 60_000}, alone=False, max_bytes=10**6).starts
     outcomes: list[Outcome] = []
 
     async def enter() -> None:
-        runner = composition.runners()[handler.isolation]
+        runner = app.runners()[handler.isolation]
         lane = WorkerPool(runner, SystemClock(), lambda _work, _queued: True, lambda _work, o: outcomes.append(o))
         for start, left in zip(starts, (60, -1), strict=True):
             lane.put([Work(start, handler, enter_by=time.monotonic() + left)])
@@ -149,7 +149,7 @@ def test_a_tick_keeps_few_of_what_must_start_alone(deployment: Deployment, strik
     Guards: SUSPECTS in `Tick`.
     """
     jobs = deployment.insert("note", 300)
-    deployment.sql.execute("update minutehand.open set crashes = 2, attempt = 2")
+    deployment.sql.execute("update sweephand.open set crashes = 2, attempt = 2")
     process = strike("start.before", signal.SIGKILL, nth=2)
     assert process.wait(60) == -signal.SIGKILL
     later = time.time() * 1000 + 4000
@@ -173,4 +173,4 @@ def test_a_terminated_tick_gives_back_what_is_leased_and_not_entered(deployment:
     report = json.loads(out.splitlines()[-1])
     assert report["returned"] > 0
     assert report["completed"] + report["returned"] == report["started"]
-    assert deployment.sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
+    assert deployment.sql.execute("select count(*) from sweephand.leases").fetchone() == (0,)

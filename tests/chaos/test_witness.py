@@ -29,13 +29,13 @@ def witness(deployment: Deployment) -> Witness:
 def job(deployment: Deployment) -> str:
     """Return a job that has been due for longer than a claim is held."""
     [made] = deployment.insert("quick")
-    deployment.sql.execute("update minutehand.open set run_at = now() - interval '20 s'")
+    deployment.sql.execute("update sweephand.open set run_at = now() - interval '20 s'")
     return made
 
 
 def installation(deployment: Deployment) -> str:
     """Return the installation's name."""
-    row = deployment.sql.execute("select id from minutehand.installation").fetchone()
+    row = deployment.sql.execute("select id from sweephand.installation").fetchone()
     assert row is not None
     return str(row[0])
 
@@ -63,19 +63,19 @@ def test_a_tick_that_says_budget_promises_nothing(witness: Witness, job: str) ->
 def test_leased_claimed_or_locked_work_is_others(witness: Witness, deployment: Deployment, job: str) -> None:
     """What another tick has started or claimed, or a user's transaction locks, is not the tick's."""
     deployment.sql.execute(
-        "insert into minutehand.leases (id, token, created_at, started_at, until)"
+        "insert into sweephand.leases (id, token, created_at, started_at, until)"
         " select id, gen_random_uuid(), created_at, now(), now() + interval '9 s'"
-        " from minutehand.open where id = %s",
+        " from sweephand.open where id = %s",
         (job,),
     )
     witness.saw_end(drained())
-    deployment.sql.execute("delete from minutehand.leases")
-    key = f"minutehand:{{{installation(deployment)}}}:due:quick:0"
+    deployment.sql.execute("delete from sweephand.leases")
+    key = f"sweephand:{{{installation(deployment)}}}:due:quick:0"
     deployment.redis.zadd(key, {job: time.time() * 1000 + HOLD * 1000})
     witness.saw_end(drained())
     deployment.redis.delete(key)
     with psycopg.connect(deployment.stack.database_url) as user:
-        user.execute("delete from minutehand.jobs where id = %s", (job,))
+        user.execute("delete from sweephand.jobs where id = %s", (job,))
         witness.saw_end(drained())
         user.rollback()
     assert witness.looks == 3
@@ -86,7 +86,7 @@ def test_a_member_that_is_further_away_than_a_claim_holds_nothing(
     witness: Witness, deployment: Deployment, job: str
 ) -> None:
     """An index that says to look in an hour does not excuse the tick: the record has the job due."""
-    key = f"minutehand:{{{installation(deployment)}}}:due:quick:0"
+    key = f"sweephand:{{{installation(deployment)}}}:due:quick:0"
     deployment.redis.zadd(key, {job: time.time() * 1000 + 3_600_000})
     witness.saw_end(drained())
     assert len(witness.left) == 1

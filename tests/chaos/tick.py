@@ -1,4 +1,4 @@
-"""`minutehand tick` with a fault planned into it: `python -m tests.chaos.tick [options]`.
+"""`sweephand tick` with a fault planned into it: `python -m tests.chaos.tick [options]`.
 
 CHAOS holds the plan as JSON. The product knows nothing of it: what the tick asks of the record and the index, and
 the entering of a handler, are wrapped here.
@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shared import composition
-from shared.cli import app
-from shared.usecases.tick import tick as tick_module
+from infra.cli import app as cli
+from sweephand import app
+from sweephand.usecases.tick import tick as tick_module
 
 STEPS = (
     *("page.before", "page.after", "claim.before", "claim.after", "start.before", "start.after", "enter.before"),
@@ -73,7 +73,7 @@ class Striker:
 
 
 def arrange(plan: Plan) -> None:
-    """Put the plan into this process's composition."""
+    """Put the plan into this process's app."""
     striker = Striker(plan)
     if plan.lease_margin_ms is not None:
         tick_module.LEASE_MARGIN_MS = plan.lease_margin_ms
@@ -85,21 +85,21 @@ def arrange(plan: Plan) -> None:
         time.time_ns = lambda: real_ns() + int(plan.skew * 1e9)
     if not plan.step:
         return
-    record: Any = composition.record()
+    record: Any = app.record()
     for name in ("page", "start", "settle"):
         setattr(record, name, striker.around(getattr(record, name), name))
-    index: Any = composition.index()
+    index: Any = app.index()
     index.step = striker.around(index.step, "claim")
-    context = composition.context
+    context = app.context
 
     def entered(*args: Any) -> Any:
         striker.at("enter.before")
         return context(*args)
 
-    vars(composition)["context"] = entered
+    vars(app)["context"] = entered
 
 
 if __name__ == "__main__":
     arrange(Plan(**json.loads(os.environ["CHAOS"])))
-    sys.argv = ["minutehand", "--verbose", "tick", *sys.argv[1:]]
-    app.main()
+    sys.argv = ["sweephand", "--verbose", "tick", *sys.argv[1:]]
+    cli.main()

@@ -37,7 +37,7 @@ class User:
         """Return jobs to touch, each once in a run: `own` and some that are running or due; note that they are."""
         with psycopg.connect(self.database_url) as sql:
             found = sql.execute(
-                """select o.id::text from minutehand.open o left join minutehand.leases l using (id)
+                """select o.id::text from sweephand.open o left join sweephand.leases l using (id)
                 where o.run_at <= now() and o.created_at < now() - %s * interval '1 s'
                 order by l.id is null, random() limit 1000""",
                 (CONFIRMED,),
@@ -50,12 +50,12 @@ class User:
 
     def delete(self, sql: "psycopg.Connection", jobs: Sequence[str]) -> None:
         """Delete these jobs in one statement."""
-        sql.execute("delete from minutehand.jobs where id = any (%s::uuid[])", (list(jobs),))
+        sql.execute("delete from sweephand.jobs where id = any (%s::uuid[])", (list(jobs),))
 
     def cancel(self, sql: "psycopg.Connection", jobs: Sequence[str]) -> list[str]:
         """Cancel these jobs; return those that are cancelled if this transaction is."""
         answers = sql.execute(
-            """select id::text, (public.minutehand_cancel_v1(id) ->> 'cancelled')::boolean
+            """select id::text, (public.sweephand_cancel_v1(id) ->> 'cancelled')::boolean
             from unnest(%s::uuid[]) id""",
             (list(jobs),),
         ).fetchall()

@@ -33,16 +33,16 @@ FIGURES = (
     Figure("accepted", "jobs accepted", "select count(*) from accepted", forbidden=False),
     Figure("lost", "lost: not terminal at the end",
            """select count(*) from accepted a
-              where not exists (select from minutehand.finished f where f.id = a.id)"""),
+              where not exists (select from sweephand.finished f where f.id = a.id)"""),
     Figure("unasked", "made twice, or never asked for",
-           "select count(*) from minutehand.jobs j where not exists (select from accepted a where a.id = j.id)"),
+           "select count(*) from sweephand.jobs j where not exists (select from accepted a where a.id = j.id)"),
     Figure("entered_again", "entered again without a settled retry or an expired lease",
            """select (select count(*) from (select from entries group by id, attempt having count(*) > 1) twice)
               + (select count(*) from entries e where e.attempt > 1 and not exists (
-                   select from minutehand.errors r
+                   select from sweephand.errors r
                    where r.id = e.id and r.attempt = e.attempt - 1 and r.at <= e.at))"""),
     Figure("too_often", "started more often than promise 5 allows",
-           """select count(*) from minutehand.finished f join minutehand.jobs j using (id)
+           """select count(*) from sweephand.finished f join sweephand.jobs j using (id)
               cross join lateral (select coalesce((to_jsonb(f) ->> 'lost')::int, 0) as lost) l
               where f.attempt > j.max_retries + 1 + 3 + 2 or f.attempt - f.crashes - l.lost > j.max_retries + 1
                  or f.crashes > 4 or l.lost > 2
@@ -50,66 +50,66 @@ FIGURES = (
     Figure("unnoted", "crashes counted for a job not entered, before its third loss",
            """select count(*) from (
                 select r.kind, count(*) over (partition by r.id order by r.attempt) as nth
-                from minutehand.errors r
+                from sweephand.errors r
                 where r.kind = 'lost' or r.kind = 'crash' and not exists (
                   select from entries e where e.id = r.id and e.attempt = r.attempt)) losses
               where kind = 'crash' and nth < 3"""),
     Figure("unentered", "failed without having been entered",
-           """select count(*) from minutehand.finished f where f.status = 'failed'
+           """select count(*) from sweephand.finished f where f.status = 'failed'
               and f.reason not like 'expired:%' and f.reason <> 'its payload was refused'
               and not exists (select from entries e where e.id = f.id)"""),
     Figure("uncompleted", "completed without having been entered",
-           """select count(*) from minutehand.finished f where f.status = 'completed'
+           """select count(*) from sweephand.finished f where f.status = 'completed'
               and not exists (select from entries e where e.id = f.id and e.attempt = f.attempt)"""),
     Figure("other_life", "ended by another life of their id, or with its result",
-           """select (select count(*) from minutehand.finished f join minutehand.jobs j using (id)
+           """select (select count(*) from sweephand.finished f join sweephand.jobs j using (id)
                       where f.created_at <> j.created_at
                          or f.status = 'completed' and j.type in ('quick', 'brief', 'dawdle')
                             and f.result -> 'n' is distinct from j.payload -> 'n')
-              + (select count(*) from minutehand.errors r join lives using (id)
+              + (select count(*) from sweephand.errors r join lives using (id)
                  where r.kind in ('raised', 'retry', 'gave_up', 'timeout') and not exists (
                    select from entries e where e.id = r.id and e.attempt = r.attempt))"""),
     Figure("after_cancel", "entered after a confirmed cancel",
            "select count(*) from entries e join cancelled c using (id) where e.at > c.at"),
     Figure("cancel_undone", "confirmed cancelled, ended otherwise",
-           """select count(*) from cancelled c join minutehand.finished f using (id)
+           """select count(*) from cancelled c join sweephand.finished f using (id)
               where f.status <> 'cancelled'"""),
     Figure("misexplained", "explained as ended, and ended otherwise",
-           """select count(*) from explained x left join minutehand.finished f using (id)
+           """select count(*) from explained x left join sweephand.finished f using (id)
               where f.status is distinct from x.status"""),
     Figure("early", "entered before due",
-           """select count(*) from entries e join minutehand.jobs j using (id)
-              left join minutehand.finished f on f.id = e.id and f.attempt = e.attempt
+           """select count(*) from entries e join sweephand.jobs j using (id)
+              left join sweephand.finished f on f.id = e.id and f.attempt = e.attempt
                 and f.status <> 'cancelled' and coalesce(f.reason, '') not like 'expired:%'
               where e.at < j.run_at or e.at < f.run_at"""),
     Figure("outlived", "entered after the lease of that start had expired",
-           """select count(*) from entries e join minutehand.errors r
+           """select count(*) from entries e join sweephand.errors r
               on r.id = e.id and r.attempt = e.attempt and r.kind in ('crash', 'lost') and r.at < e.at"""),
     Figure("otherwise", "ended otherwise than its handler says",
-           """select count(*) from minutehand.finished f join ends x using (type)
+           """select count(*) from sweephand.finished f join ends x using (type)
               where f.status <> x.status and f.status <> 'cancelled'
                 and not (f.status = 'failed' and (f.reason like 'its function was lost%'
                          or f.reason like 'expired:%' or f.reason = 'its payload was refused'))"""),
     Figure("leftovers", "rows left in open or leases",
-           "select (select count(*) from minutehand.open) + (select count(*) from minutehand.leases)"),
+           "select (select count(*) from sweephand.open) + (select count(*) from sweephand.leases)"),
     Figure("orphans", "rows of jobs that were deleted",
-           """select count(*) from (select id from minutehand.finished union all select id from minutehand.errors
-                union all select id from minutehand.open union all select id from minutehand.leases) x
-              where not exists (select from minutehand.jobs j where j.id = x.id)"""),
+           """select count(*) from (select id from sweephand.finished union all select id from sweephand.errors
+                union all select id from sweephand.open union all select id from sweephand.leases) x
+              where not exists (select from sweephand.jobs j where j.id = x.id)"""),
     Figure("entries", "entries in the ledger", "select count(*) from entries", forbidden=False),
-    Figure("completed", "completed", "select count(*) from minutehand.finished where status = 'completed'",
+    Figure("completed", "completed", "select count(*) from sweephand.finished where status = 'completed'",
            forbidden=False),
     Figure("failed", "failed, each with its reason",
-           "select count(*) from minutehand.finished where status = 'failed'", forbidden=False),
-    Figure("cancelled", "cancelled", "select count(*) from minutehand.finished where status = 'cancelled'",
+           "select count(*) from sweephand.finished where status = 'failed'", forbidden=False),
+    Figure("cancelled", "cancelled", "select count(*) from sweephand.finished where status = 'cancelled'",
            forbidden=False),
     Figure("crashes", "starts lost with their function",
-           "select count(*) from minutehand.errors where kind in ('crash', 'lost')", forbidden=False),
+           "select count(*) from sweephand.errors where kind in ('crash', 'lost')", forbidden=False),
     Figure("crashed_out", "failed as lost too often, poison aside",
-           """select count(*) from minutehand.finished where status = 'failed' and type <> 'poison'
+           """select count(*) from sweephand.finished where status = 'failed' and type <> 'poison'
               and reason like 'its function was lost%'""", forbidden=False),
     Figure("retries", "attempts that failed and were settled",
-           "select count(*) from minutehand.errors where kind not in ('crash', 'lost')", forbidden=False),
+           "select count(*) from sweephand.errors where kind not in ('crash', 'lost')", forbidden=False),
 )  # fmt: skip
 
 

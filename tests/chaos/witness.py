@@ -127,12 +127,12 @@ class Witness:
             sql.execute("set local statement_timeout = 2000; set local enable_seqscan = off; set local jit = off")
             sql.execute("set local enable_hashjoin = off; set local enable_mergejoin = off")
             found = sql.execute(
-                """select o.id::text, o.type, o.priority from minutehand.open o
+                """select o.id::text, o.type, o.priority from sweephand.open o
                 where o.type = any (%(types)s) and o.run_at < now() - %(age)s * interval '1 s'
                   and (o.expires_at > now() or o.expires_at is null)
-                  and not exists (select from minutehand.leases l where l.id = o.id)
-                  and not exists (select from minutehand.paused p where p.type = o.type)
-                  and not exists (select from minutehand.errors r
+                  and not exists (select from sweephand.leases l where l.id = o.id)
+                  and not exists (select from sweephand.paused p where p.type = o.type)
+                  and not exists (select from sweephand.errors r
                                   where r.id = o.id and r.at > now() - %(age)s * interval '1 s')
                 order by o.run_at limit 20000""",
                 {"types": types, "age": self.hold + SLACK},
@@ -141,8 +141,8 @@ class Witness:
             left = [job for job, _, _ in found if job not in held and job not in self.touched]
             # Last, as what they began may have ended: those that somebody has locked, or started by now.
             free = sql.execute(
-                """select o.id::text from minutehand.open o where o.id = any (%s::uuid[])
-                  and not exists (select from minutehand.leases l where l.id = o.id)
+                """select o.id::text from sweephand.open o where o.id = any (%s::uuid[])
+                  and not exists (select from sweephand.leases l where l.id = o.id)
                 for update of o skip locked""",
                 (left[:: max(1, len(left) // SAMPLE)],),
             ).fetchall()
@@ -153,7 +153,7 @@ class Witness:
         """Return which of these jobs a claim holds: the index says to look again, within a hold."""
         lanes: dict[str, list[str]] = {}
         for job, type_, priority in jobs:
-            lanes.setdefault(f"minutehand:{{{installation}}}:due:{type_}:{priority}", []).append(job)
+            lanes.setdefault(f"sweephand:{{{installation}}}:due:{type_}:{priority}", []).append(job)
         held = set()
         with self.index() as client:
             now = time.time() * 1000  # the index runs on this machine

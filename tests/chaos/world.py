@@ -12,14 +12,14 @@ from typing import Any, Self, TypeVar
 import psycopg
 import redis
 
-from infra.local.dev import MAIN
-from infra.local.edge_server import EdgeServer
-from infra.local.function_server import Functions, FunctionServer
-from infra.local.postgrest import Postgrest
-from infra.local.routes import FILE
-from infra.local.stack import Stack
-from infra.local.valkey import Valkey
-from shared.usecases.tick import tick
+from infra.local.services.postgrest import Postgrest
+from infra.local.services.services import Stack
+from infra.local.services.supabase_gateway_server import EdgeServer
+from infra.local.services.valkey import Valkey
+from infra.local.serving.function_server import Functions, FunctionServer
+from infra.local.serving.routes import FILE
+from sweephand.layout import MAIN
+from sweephand.usecases.tick import tick
 from tests.chaos.cluster import Cluster
 from tests.chaos.fleet import NEW, Fleet, Pace
 from tests.chaos.load import Asked
@@ -80,7 +80,7 @@ class World:
         self.index_proxy = opening.enter_context(Proxy(stack.valkey.port))
         redis_url, second_redis = self._index(opening)
         second = self._second_installation(opening, direct)
-        self.installation: str = self.sql("select id from minutehand.installation")[0][0]
+        self.installation: str = self.sql("select id from sweephand.installation")[0][0]
         common = {
             "SUPABASE_KEY": stack.secrets.secret_key,
             "STORE": self.transport,
@@ -88,7 +88,7 @@ class World:
             "MAIL_URL": stack.env["MAIL_URL"],
             "STORAGE_PREFIXES": stack.env["STORAGE_PREFIXES"],
             "TICK_BUDGET_SECONDS": "200",
-            "MINUTEHAND_API_KEYS": KEY,
+            "SWEEPHAND_API_KEYS": KEY,
             "HANDLERS": NEW,
         }
         first = {
@@ -136,7 +136,7 @@ class World:
             sql.execute("create database second template postgres owner postgres")
         stack.postgrest.start()
         with psycopg.connect(self.second_url, autocommit=True) as sql:
-            sql.execute("update minutehand.installation set id = 'second'")
+            sql.execute("update sweephand.installation set id = 'second'")
         rest = Postgrest(
             direct.replace("/postgres", "/second"), jwt_secret=stack.secrets.jwt, log=log("rest2"), pool=5
         )
@@ -171,7 +171,7 @@ class World:
     def count_open(self, url: str) -> int:
         """Return how many jobs of the record at `url` have not ended."""
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
-            row = connection.execute("select count(*) from minutehand.open").fetchone()
+            row = connection.execute("select count(*) from sweephand.open").fetchone()
         assert row is not None
         return int(row[0])
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local.stack import Stack
+from infra.local.services.services import Stack
 from infra.package import archive, bytecode, tree
 from infra.package.artifact import AWS, REQUIREMENTS, build
 from infra.package.target import Target
@@ -64,7 +64,7 @@ def measure(folder: Path, env: Mapping[str, str], rounds: int = ROUNDS) -> dict[
     """Build everything in `folder` and return each function's median in ms."""
     machine = Machine.make(folder / "machine")
     api, tick = (unzip(build(kind, Target.here(), folder).file, folder / kind.name) for kind in AWS)
-    env = {**env, "MINUTEHAND_API_KEYS": KEY, "TICK_BUDGET_SECONDS": "100", "LINGER_SECONDS": "0"}
+    env = {**env, "SWEEPHAND_API_KEYS": KEY, "TICK_BUDGET_SECONDS": "100", "LINGER_SECONDS": "0"}
     job = {"type": "email_notification", "payload": {"to": "a@example.com", "subject": "s", "message": "m"}}
     create = http_event(
         "POST",
@@ -75,10 +75,10 @@ def measure(folder: Path, env: Mapping[str, str], rounds: int = ROUNDS) -> dict[
     runs: dict[str, tuple[Path, str, Any, Callable[[Answer], bool]]] = {
         "hello": (_bare(folder, HELLO, "api.txt"), "bare.handler", http_event("GET", "/"), _is(200)),
         "clients": (_bare(folder, CLIENTS, "aws-api.txt"), "bare.handler", {}, lambda answer: not answer.error),
-        "create_job": (api, "infra.aws.api.create_job", create, _is(201)),
-        "get_job": (api, "infra.aws.api.get_job", http_event("GET", "/jobs/x"), _is(401)),
-        "not_found": (api, "infra.aws.api.not_found", http_event("GET", "/x"), _is(404)),
-        "tick": (tick, "infra.aws.tick.handler", schedule_event(), lambda answer: not answer.error),
+        "create_job": (api, "sweephand.infra.aws.api.create_job", create, _is(201)),
+        "get_job": (api, "sweephand.infra.aws.api.get_job", http_event("GET", "/jobs/x"), _is(401)),
+        "not_found": (api, "sweephand.infra.aws.api.not_found", http_event("GET", "/x"), _is(404)),
+        "tick": (tick, "sweephand.infra.aws.tick.handler", schedule_event(), lambda answer: not answer.error),
     }
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):  # in turn, so that a slow moment of the machine meets all alike

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from infra.local.stack import Stack
-from infra.package.tree import ROOT
+from infra.local.services.services import Stack
+from sweephand.layout import ROOT
 from tests.deploy.lambda_runtime import Function, Machine, unzip
 
 OSLS = ROOT / "node_modules/.bin/osls"
@@ -113,7 +113,7 @@ def boot(
 ) -> Iterator[Boot]:
     """Return what boots a function of an artifact; they end with the module."""
     logs = tmp_path_factory.mktemp("logs")
-    settings = {**stack.env, "MINUTEHAND_API_KEYS": KEY, "TICK_BUDGET_SECONDS": "100"}
+    settings = {**stack.env, "SWEEPHAND_API_KEYS": KEY, "TICK_BUDGET_SECONDS": "100"}
     with ExitStack() as running:
 
         def start(artifact: str, handler: str, **env: str) -> Function:

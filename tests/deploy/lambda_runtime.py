@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl, urlencode
 CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")
 """AWS's runtime client and what it needs."""
 PREFIX = "/2018-06-01/runtime"
-NAME = "minutehand-test"
+NAME = "sweephand-test"
 PATIENCE = 60.0
 """Seconds that a test waits for an answer before it fails."""
 

@@ -17,14 +17,14 @@ import hcl2
 import pytest
 import tfparse
 
-import main
-from infra.local import routes
-from infra.local.service import accepts, free_port
-from infra.local.stack import Stack
+import functions
+from infra.local.services.service import accepts, free_port
+from infra.local.services.services import Stack
+from infra.local.serving import routes
 from infra.package.artifact import GOOGLE, build
 from infra.package.target import Target, uv
-from infra.package.tree import ROOT
-from shared import config
+from sweephand import settings as settings_module
+from sweephand.layout import ROOT
 from tests.deploy.lambda_runtime import unzip
 
 FOLDER = ROOT / "infra/gcp"
@@ -138,7 +138,7 @@ def test_one_function_for_each_of_ours(plan: dict[str, list[Resource]]) -> None:
         for each in plan["google_cloudfunctions2_function"]
         if each.get("build_config")
     }
-    assert set(made) == set(main.FUNCTIONS)
+    assert set(made) == set(functions.NAMES)
     assert {each["build_config"]["runtime"] for each in made.values()} == {"python313"}
     sources = {
         name: each["build_config"]["source"]["storage_source"]["object"]["__attribute__"]
@@ -212,15 +212,15 @@ def test_secrets_go_where_they_are_used(plan: dict[str, list[Resource]]) -> None
     for function, names in given.items():
         for name in names:
             assert ("tick" if function == "tick" else "api") in secrets[name]
-    assert set(given) == set(main.FUNCTIONS)
+    assert set(given) == set(functions.NAMES)
     plain = [
         each.get("service_config", {}).get("environment_variables", {})
         for each in plan["google_cloudfunctions2_function"]
     ]
     assert not {name for each in plain for name in each} & set(secrets)
-    known = (ROOT / "shared/config.py").read_text()
+    known = (ROOT / "shared/sweephand/settings.py").read_text()
     names = {name for each in plain for name in each} | set(secrets)
-    assert all(f'"{name}"' in known for name in names), config.__name__
+    assert all(f'"{name}"' in known for name in names), settings_module.__name__
 
 
 def test_tick_may_reach_postgresql_itself(plan: dict[str, list[Resource]], tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, An
 
 def test_the_archives_answer(archives: Path, clean: Stack) -> None:
     """Unpacked where only what they list is installed, create_job, get_job and tick do a job together."""
-    env = {**clean.env, "MINUTEHAND_API_KEYS": "key", "TICK_BUDGET_SECONDS": "100", "MAIL_FROM": "m@example.com"}
+    env = {**clean.env, "SWEEPHAND_API_KEYS": "key", "TICK_BUDGET_SECONDS": "100", "MAIL_FROM": "m@example.com"}
     job = {"type": "email_notification", "payload": {"to": "a@example.com", "subject": "s", "message": "m"}}
     with served(archives, "api", "create_job", env) as port:
         status, made = ask(port, "POST", "/jobs", job)
@@ -343,5 +343,5 @@ def test_archives_carry_what_they_need(archives: Path) -> None:
         folder = archives / name
         assert (folder / "main.py").exists()
         assert "--hash=sha256:" in (folder / "requirements.txt").read_text()
-        assert (folder / "shared/handlers/fonts/DejaVuSans.ttf").exists() is fonts
-        assert not [path for path in ("tests", "shared/cli", "infra") if (folder / path).exists()]
+        assert (folder / "sweephand/handlers/fonts/DejaVuSans.ttf").exists() is fonts
+        assert not [path for path in ("tests", "sweephand/infra") if (folder / path).exists()]

@@ -2,8 +2,8 @@
 
 import re
 
-from infra import capacity, costs
-from infra.package.tree import ROOT
+from sweephand.layout import ROOT
+from tests.benchmarks import capacity, costs
 
 GUIDE = (ROOT / "infra/README.md").read_text()
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import redis
 
-from infra.local import routes
-from infra.local.stack import Stack
-from shared.web.routes import ROUTES
+from infra.local.services.services import Stack
+from infra.local.serving import routes
+from sweephand.http.routes import ROUTES
 from tests.deploy.conftest import KEY, Boot
 from tests.deploy.lambda_runtime import Answer, http_event
 
@@ -32,43 +32,47 @@ def post(job: object) -> dict[str, Any]:
 
 def test_create_get_list_cancel(boot: Boot, clean: Stack) -> None:
     """A job is created, indexed, read, listed and cancelled, each by its own function."""
-    made = boot("api", "infra.aws.api.create_job").invoke(post(MAIL))
+    made = boot("api", "sweephand.infra.aws.api.create_job").invoke(post(MAIL))
     assert made.body["statusCode"] == 201
     job = body_of(made)
     assert made.body["headers"]["location"] == f"/jobs/{job['id']}"
     with redis.Redis.from_url(clean.valkey.url) as client:
-        assert [client.zcard(key) for key in client.scan_iter("minutehand:*:due:*")] == [1]
+        assert [client.zcard(key) for key in client.scan_iter("sweephand:*:due:*")] == [1]
 
     path = f"/jobs/{job['id']}"
-    read = boot("api", "infra.aws.api.get_job").invoke(http_event("GET", path, headers=SIGNED))
+    read = boot("api", "sweephand.infra.aws.api.get_job").invoke(http_event("GET", path, headers=SIGNED))
     assert body_of(read)["payload"] == MAIL["payload"]
 
-    listed = boot("api", "infra.aws.api.list_jobs").invoke(
+    listed = boot("api", "sweephand.infra.aws.api.list_jobs").invoke(
         http_event("GET", "/jobs", headers=SIGNED, query="status=pending&limit=5")
     )
     assert [each["id"] for each in body_of(listed)["jobs"]] == [job["id"]]
 
-    cancelled = boot("api", "infra.aws.api.cancel_job").invoke(http_event("PUT", f"{path}/cancel", headers=SIGNED))
+    cancelled = boot("api", "sweephand.infra.aws.api.cancel_job").invoke(
+        http_event("PUT", f"{path}/cancel", headers=SIGNED)
+    )
     assert body_of(cancelled)["status"] == "cancelled"
 
 
 def test_health_and_document(boot: Boot, clean: Stack) -> None:
     """The record's health and the OpenAPI document answer without a key."""
-    assert body_of(boot("api", "infra.aws.api.health").invoke(http_event("GET", "/health"))) == {"status": "ok"}
-    document = body_of(boot("api", "infra.aws.api.openapi").invoke(http_event("GET", "/openapi.json")))
+    assert body_of(boot("api", "sweephand.infra.aws.api.health").invoke(http_event("GET", "/health"))) == {
+        "status": "ok"
+    }
+    document = body_of(boot("api", "sweephand.infra.aws.api.openapi").invoke(http_event("GET", "/openapi.json")))
     assert set(document["paths"]) == {path for _, path in ROUTES}
 
 
 def test_every_function_boots(boot: Boot, clean: Stack) -> None:
     """Each HTTP function of serverless.yml answers as itself, and none with an internal error."""
     for name in routes.read().http_functions:
-        answer = boot("api", f"infra.aws.api.{name}").invoke(http_event("GET", "/jobs/nothing"))
+        answer = boot("api", f"sweephand.infra.aws.api.{name}").invoke(http_event("GET", "/jobs/nothing"))
         assert answer.body["statusCode"] < 500, (name, answer.body)
 
 
 def test_a_body_in_base64_is_the_body(boot: Boot, clean: Stack) -> None:
     """Text in any script arrives as it was sent, in base64 or plain, as HTTP APIs use both."""
-    create = boot("api", "infra.aws.api.create_job")
+    create = boot("api", "sweephand.infra.aws.api.create_job")
     job = {**MAIL, "payload": {**MAIL["payload"], "subject": "Grüße 🎈"}}  # type: ignore[dict-item]
     encoded = post(job)
     plain = {
@@ -84,7 +88,7 @@ def test_a_body_in_base64_is_the_body(boot: Boot, clean: Stack) -> None:
 
 def test_a_query_given_twice_is_refused(boot: Boot, clean: Stack) -> None:
     """A parameter with several values is seen as several, not as one with a comma."""
-    answer = boot("api", "infra.aws.api.list_jobs").invoke(
+    answer = boot("api", "sweephand.infra.aws.api.list_jobs").invoke(
         http_event("GET", "/jobs", headers=SIGNED, query="limit=5&limit=6")
     )
     assert answer.body["statusCode"] == 422
@@ -101,7 +105,7 @@ def test_a_query_given_twice_is_refused(boot: Boot, clean: Stack) -> None:
 )
 def test_what_no_route_takes(boot: Boot, clean: Stack, request_line: str, status: int, allow: str | None) -> None:
     """The catch-all tells a wrong method from a wrong path, as a problem in plain text."""
-    answer = boot("api", "infra.aws.api.not_found").invoke(http_event(*request_line.split()))
+    answer = boot("api", "sweephand.infra.aws.api.not_found").invoke(http_event(*request_line.split()))
     assert answer.body["statusCode"] == status
     assert answer.body["headers"].get("allow") == allow
     assert answer.body["headers"]["content-type"] == "application/problem+json"
@@ -112,15 +116,15 @@ def test_what_no_route_takes(boot: Boot, clean: Stack, request_line: str, status
 def test_path_in_any_script_leads_to_nothing(boot: Boot, clean: Stack, path: str) -> None:
     """API Gateway decodes a path; what no Latin text can hold is a 404 and no error of the function."""
     name = "get_job" if path.startswith("/jobs/") else "not_found"
-    answer = boot("api", f"infra.aws.api.{name}").invoke(http_event("GET", path, headers=SIGNED))
+    answer = boot("api", f"sweephand.infra.aws.api.{name}").invoke(http_event("GET", path, headers=SIGNED))
     assert (answer.error, answer.body["statusCode"]) == (False, 404)
 
 
 def test_no_key_no_service(boot: Boot, clean: Stack) -> None:
     """Without configured keys every call is refused; without a record, health says so and the log says why."""
-    keyless = boot("api", "infra.aws.api.list_jobs", MINUTEHAND_API_KEYS="")
+    keyless = boot("api", "sweephand.infra.aws.api.list_jobs", SWEEPHAND_API_KEYS="")
     assert keyless.invoke(http_event("GET", "/jobs", headers=SIGNED)).body["statusCode"] == 401
-    unset = boot("api", "infra.aws.api.health", SUPABASE_URL="")
+    unset = boot("api", "sweephand.infra.aws.api.health", SUPABASE_URL="")
     answer = unset.invoke(http_event("GET", "/health"))
     assert answer.body["statusCode"] == 503
     assert "SUPABASE_URL is not set" in unset.log.read_text()
@@ -129,6 +133,6 @@ def test_no_key_no_service(boot: Boot, clean: Stack) -> None:
 
 def test_an_unknown_function_does_not_start(boot: Boot, clean: Stack) -> None:
     """A handler's name that is no function ends the process in its init phase."""
-    answer = boot("api", "infra.aws.api.nothing").invoke(http_event("GET", "/"))
+    answer = boot("api", "sweephand.infra.aws.api.nothing").invoke(http_event("GET", "/"))
     assert answer.error
     assert answer.body["errorType"] == "Runtime.ExitError"

@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from infra.local.stack import Stack
+from infra.local.services.services import Stack
 from tests.deploy.conftest import KEY, Boot
 from tests.deploy.lambda_runtime import Machine, http_event, schedule_event
 
@@ -24,7 +24,7 @@ import time
 
 from pydantic import BaseModel
 
-from shared.handlers import handler
+from sweephand import handler
 
 
 class Nothing(BaseModel):
@@ -41,7 +41,7 @@ def create(boot: Boot, job: object, **env: str) -> str:
     """Create a job through the API's artifact and return its id."""
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     event = http_event("POST", "/jobs", body=json.dumps(job).encode(), headers=headers)
-    answer = boot("api", "infra.aws.api.create_job", **env).invoke(event)
+    answer = boot("api", "sweephand.infra.aws.api.create_job", **env).invoke(event)
     assert answer.body["statusCode"] == 201, answer.body
     return str(json.loads(answer.body["body"])["id"])
 
@@ -49,7 +49,7 @@ def create(boot: Boot, job: object, **env: str) -> str:
 def state(boot: Boot, job_id: str) -> dict[str, Any]:
     """Return a job as the API's artifact tells it."""
     event = http_event("GET", f"/jobs/{job_id}", headers={"Authorization": f"Bearer {KEY}"})
-    answer: dict[str, Any] = json.loads(boot("api", "infra.aws.api.get_job").invoke(event).body["body"])
+    answer: dict[str, Any] = json.loads(boot("api", "sweephand.infra.aws.api.get_job").invoke(event).body["body"])
     return answer
 
 
@@ -58,7 +58,7 @@ def test_create_tick_get(boot: Boot, clean: Stack) -> None:
     mail = create(boot, MAIL)
     target = f"{(clean.folder.path / 'objects').as_uri()}/report.pdf"
     pdf = create(boot, {"type": "generate_pdf", "payload": {"title": "R", "markdown": "# Äpfel", "target": target}})
-    tick = boot("tick", "infra.aws.tick.handler", MAIL_FROM="minutehand@example.com")
+    tick = boot("tick", "sweephand.infra.aws.tick.handler", MAIL_FROM="sweephand@example.com")
     answer = tick.invoke(schedule_event(), remaining=90)
     assert not answer.error, answer.body
     assert (answer.body["started"], answer.body["completed"], answer.body["stopped"]) == (2, 2, "drained")
@@ -70,19 +70,19 @@ def test_create_tick_get(boot: Boot, clean: Stack) -> None:
 
 def test_the_report_is_one_line_with_its_metrics(boot: Boot, clean: Stack) -> None:
     """A tick logs one JSON line: its report, and which of its numbers CloudWatch is to take as metrics."""
-    tick = boot("tick", "infra.aws.tick.handler")
+    tick = boot("tick", "sweephand.infra.aws.tick.handler")
     answer = tick.invoke(schedule_event())
     [line] = tick.printed()
     assert {name: line[name] for name in answer.body} == answer.body
     [directive] = line["_aws"]["CloudWatchMetrics"]
     assert directive["Dimensions"] == [["FunctionName"]]
-    assert line["FunctionName"] == "minutehand-test"
+    assert line["FunctionName"] == "sweephand-test"
     assert all(isinstance(line[metric["Name"]], int | float) for metric in directive["Metrics"])
 
 
 def test_three_seconds_are_enough_to_end(boot: Boot, clean: Stack) -> None:
     """With 3 s left a tick starts nothing that could not end, leaves it due, and ends in time."""
-    tick = boot("tick", "infra.aws.tick.handler", MAIL_FROM="minutehand@example.com")
+    tick = boot("tick", "sweephand.infra.aws.tick.handler", MAIL_FROM="sweephand@example.com")
     assert not tick.invoke(schedule_event()).error  # a warm process: a start is no part of the time limit
     job = create(boot, MAIL)
     answer = tick.invoke(schedule_event(), remaining=3)
@@ -129,13 +129,13 @@ def counted(port: int) -> Iterator[tuple[str, list[str]]]:
 def test_an_idle_warm_tick_costs_two_calls(boot: Boot, clean: Stack) -> None:
     """In a warm process, a tick with nothing to do costs one Redis command and one call of the record."""
     with counted(clean.edge.port) as (url, paths), redis.Redis.from_url(clean.valkey.url) as client:
-        tick = boot("tick", "infra.aws.tick.handler", SUPABASE_URL=url)
+        tick = boot("tick", "sweephand.infra.aws.tick.handler", SUPABASE_URL=url)
         assert not tick.invoke(schedule_event()).error
         paths.clear()
         client.config_resetstat()
         assert tick.invoke(schedule_event()).body["stopped"] == "drained"
         stats = client.info("commandstats")
-        assert paths == ["/rest/v1/rpc/minutehand_page_v1"]
+        assert paths == ["/rest/v1/rpc/sweephand_page_v1"]
         assert stats["cmdstat_evalsha"]["calls"] == 1
         assert not {"cmdstat_eval", "cmdstat_script|load", "cmdstat_hello", "cmdstat_auth"} & set(stats)
         tick.end()
@@ -143,7 +143,7 @@ def test_an_idle_warm_tick_costs_two_calls(boot: Boot, clean: Stack) -> None:
 
 def test_a_record_that_is_away_is_an_error(boot: Boot, clean: Stack) -> None:
     """A tick that cannot reach the record fails, so that Lambda counts an error and the alarm rings."""
-    tick = boot("tick", "infra.aws.tick.handler", SUPABASE_URL="http://127.0.0.1:9")
+    tick = boot("tick", "sweephand.infra.aws.tick.handler", SUPABASE_URL="http://127.0.0.1:9")
     answer = tick.invoke(schedule_event(), remaining=4)
     assert answer.error
     assert answer.body["errorType"] == "RecordUnavailableError"
@@ -154,7 +154,7 @@ def test_a_stuck_handler_retires_its_process(boot: Boot, clean: Stack, machine: 
     (tmp_path / "stuck_jobs.py").write_text(STUCK)
     env = {"HANDLERS": "stuck_jobs", "PYTHONPATH": f"{machine.runtime}:{tmp_path}"}
     create(boot, {"type": "stuck", "payload": {}, "max_retries": 0}, **env)
-    tick = boot("tick", "infra.aws.tick.handler", **env)
+    tick = boot("tick", "sweephand.infra.aws.tick.handler", **env)
     answer = tick.invoke(schedule_event())
     assert answer.error
     assert answer.body == {"errorType": "Runtime.ExitError", "status": 1}

@@ -3,14 +3,14 @@
 from typing import Any
 
 from infra.aws.metrics import COUNTS, UNITS, embedded
-from shared.usecases.tick.report import Report
+from sweephand.usecases.tick.report import Report
 
 
 def test_a_full_report_carries_every_metric() -> None:
     """Every metric is in the line once jobs were started, under the name that the directive gives."""
     report = Report()
     report.lateness.add(1234)
-    line: Any = embedded(report.json(), "minutehand-prod-tick", 1_700_000_000_000)
+    line: Any = embedded(report.json(), "sweephand-prod-tick", 1_700_000_000_000)
     directive = line["_aws"]["CloudWatchMetrics"][0]
     assert {metric["Name"] for metric in directive["Metrics"]} == set(UNITS)
     assert line["lateness_max_ms"] == 1234

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-import main
+import functions
 from tests.deploy.conftest import Service
 
 REGION = "eu-west-1"
@@ -49,7 +49,7 @@ def client(name: str, endpoint: str) -> Any:
 def test_osls_deploys(deployed: str) -> None:
     """`osls deploy` succeeds and names the functions."""
     assert "Service deployed" in deployed
-    assert "minutehand-dev-create_job" in deployed
+    assert "sweephand-dev-create_job" in deployed
 
 
 def test_a_second_deploy_changes_nothing(deployed: str, service: Service, endpoint: str) -> None:
@@ -67,11 +67,11 @@ def test_the_rule_wakes_tick(deployed: str, endpoint: str) -> None:
     assert (rule["State"], rule["ScheduleExpression"]) == ("ENABLED", "rate(1 minute)")
     [target] = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
     functions = client("lambda", endpoint)
-    tick = functions.get_function_configuration(FunctionName="minutehand-dev-tick")
+    tick = functions.get_function_configuration(FunctionName="sweephand-dev-tick")
     assert target["Arn"] == tick["FunctionArn"]
     assert target["RetryPolicy"] == {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
-    assert target["DeadLetterConfig"]["Arn"].endswith(":minutehand-dev-tick-dead-letters")
-    policy = json.loads(functions.get_policy(FunctionName="minutehand-dev-tick")["Policy"])
+    assert target["DeadLetterConfig"]["Arn"].endswith(":sweephand-dev-tick-dead-letters")
+    policy = json.loads(functions.get_policy(FunctionName="sweephand-dev-tick")["Policy"])
     [statement] = policy["Statement"]
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert statement["Condition"]["ArnLike"]["AWS:SourceArn"] == rule["Arn"]
@@ -80,19 +80,19 @@ def test_the_rule_wakes_tick(deployed: str, endpoint: str) -> None:
 def test_functions_are_as_configured(deployed: str, endpoint: str, service: Service) -> None:
     """Each function has the right runtime, architecture, entry point and code."""
     made = {each["FunctionName"]: each for each in client("lambda", endpoint).list_functions()["Functions"]}
-    assert set(made) == {f"minutehand-dev-{name}" for name in main.FUNCTIONS}
+    assert set(made) == {f"sweephand-dev-{name}" for name in functions.NAMES}
     for name, each in made.items():
         assert (each["Runtime"], each["Architectures"]) == ("python3.13", ["x86_64"])
         artifact = "tick" if name.endswith("-tick") else "api"
         assert each["CodeSize"] == (service.folder / f"dist/aws/{artifact}.zip").stat().st_size
-    assert made["minutehand-dev-tick"]["Handler"] == "infra.aws.tick.handler"
-    assert made["minutehand-dev-tick"]["Timeout"] == 300
+    assert made["sweephand-dev-tick"]["Handler"] == "sweephand.infra.aws.tick.handler"
+    assert made["sweephand-dev-tick"]["Timeout"] == 300
 
 
 def test_logs_are_not_kept_for_ever(deployed: str, endpoint: str) -> None:
     """Every log group has a retention."""
     groups = client("logs", endpoint).describe_log_groups()["logGroups"]
-    assert len(groups) == len(main.FUNCTIONS) + 1  # and the HTTP API
+    assert len(groups) == len(functions.NAMES) + 1  # and the HTTP API
     assert {group["retentionInDays"] for group in groups} == {30}
 
 
@@ -103,7 +103,7 @@ def test_the_queue_and_the_topic_exist(deployed: str, endpoint: str) -> None:
     attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert attributes["MessageRetentionPeriod"] == "1209600"
     [topic] = client("sns", endpoint).list_topics()["Topics"]
-    assert topic["TopicArn"].endswith(":minutehand-dev-alarms")
+    assert topic["TopicArn"].endswith(":sweephand-dev-alarms")
 
 
 def test_roles_in_force(deployed: str, endpoint: str) -> None:
@@ -117,8 +117,8 @@ def test_roles_in_force(deployed: str, endpoint: str) -> None:
             document = ast.literal_eval(document)
         documents[policy] = {each["Sid"]: each["Resource"] for each in document["Statement"]}
     assert set(documents) == {"logs", "create", "tick"}
-    assert documents["tick"]["DeadLetters"].endswith(":minutehand-dev-tick-dead-letters")
+    assert documents["tick"]["DeadLetters"].endswith(":sweephand-dev-tick-dead-letters")
     assert documents["tick"]["Objects"] == ["arn:aws:s3:::pictures/in/*", "arn:aws:s3:::pictures/out/*"]
-    assert ":log-group:/aws/lambda/minutehand-dev-tick:*" in documents["tick"]["Logs"]
-    assert documents["create"]["Wake"].endswith(":function:minutehand-dev-tick")
+    assert ":log-group:/aws/lambda/sweephand-dev-tick:*" in documents["tick"]["Logs"]
+    assert documents["create"]["Wake"].endswith(":function:sweephand-dev-tick")
     assert documents["tick"]["Mail"].endswith(":identity/*")

@@ -2,11 +2,12 @@
 
 import re
 
+import functions
 import main
-from infra.local import routes
-from infra.package.tree import ROOT
-from shared.web.openapi import document
-from shared.web.routes import ROUTES
+from infra.local.serving import routes
+from sweephand.http.openapi import document
+from sweephand.http.routes import ROUTES
+from sweephand.layout import ROOT
 
 CELL = re.compile(r"`(GET|HEAD|POST|PUT|PATCH|DELETE) (/[^\s`?]*)[^`]*`")
 """A route as a table of the README writes it, with or without a query or a body behind it."""
@@ -17,8 +18,8 @@ DEPLOYED = {(each.method, each.path): each.function for each in EVENTS.routes if
 def test_main_exports_every_function() -> None:
     """main.py exports each function of serverless.yml, and no other; each is a function of its own file."""
     names = {*EVENTS.http_functions, *(schedule.function for schedule in EVENTS.schedules)}
-    assert set(main.FUNCTIONS) == names
-    assert len(main.FUNCTIONS) == len(names)
+    assert set(functions.NAMES) == names
+    assert len(functions.NAMES) == len(names)
     for name in names:
         assert getattr(main, name).__name__ == name
         assert getattr(main, name).__module__ == f"functions.{name}"

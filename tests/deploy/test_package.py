@@ -61,8 +61,8 @@ def test_tick_carries_handlers_and_fonts(zips: Path) -> None:
     """The tick's artifact holds the handlers' libraries, the fonts with their licence, and the Lua script."""
     assert packages(zips / "tick.zip") >= {*HEAVY}
     inside = names(zips / "tick.zip")
-    assert "shared/handlers/fonts/DejaVuSans.ttf" in inside
-    assert "shared/handlers/fonts/LICENSE" in inside
+    assert "sweephand/handlers/fonts/DejaVuSans.ttf" in inside
+    assert "sweephand/handlers/fonts/LICENSE" in inside
     assert not packages(zips / "tick.zip") & set(SERVERS)
 
 
@@ -70,8 +70,8 @@ def test_tick_carries_handlers_and_fonts(zips: Path) -> None:
 def test_only_what_runs_is_shipped(zips: Path, name: str) -> None:
     """The Lua script is there; tests, the command line, the local emulation and scripts are not."""
     inside = names(zips / name)
-    assert "shared/adapters/lua/step.lua" in inside
-    unwanted = ("tests/", "bin/", "shared/cli/", "infra/local/", "infra/package/", "infra/supabase/")
+    assert "sweephand/adapters/lua/sync_and_claim.lua" in inside
+    unwanted = ("tests/", "bin/", *(f"sweephand/infra/{name}/" for name in ("cli", "local", "package", "supabase")))
     assert not [entry for entry in inside if entry.startswith(unwanted)]
 
 
@@ -84,7 +84,7 @@ def test_nothing_tells_of_the_machine(zips: Path, name: str) -> None:
         }
         compiled = [entry for entry in archive.namelist() if entry.endswith(".pyc")]
         assert compiled
-        assert not [entry for entry in compiled if b"minutehand-package-" in archive.read(entry)]
+        assert not [entry for entry in compiled if b"sweephand-package-" in archive.read(entry)]
 
 
 def test_bytecode_is_never_checked(zips: Path) -> None:
@@ -119,7 +119,7 @@ def test_users_handlers_are_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("module", "said"),
     [
         ("nowhere", "there is no module nowhere"),
-        ("functions", "would replace a part of Minutehand"),
+        ("main", "would replace a part of Sweephand"),
         ("no-name", "is no module's name"),
     ],
 )
@@ -127,7 +127,7 @@ def test_handlers_that_cannot_be(tmp_path: Path, module: str, said: str, monkeyp
     """A module that is missing, misnamed, or takes a name of ours fails the build in plain words."""
     monkeypatch.setattr(tree, "install", lambda *_: None)
     monkeypatch.setattr(artifact, "BUILT_IN", ())
-    (tmp_path / "functions.py").touch()
+    (tmp_path / "main.py").touch()
     with pytest.raises(PackageError, match=said):
         build(AWS[0], Target.here(), tmp_path / "out", handlers=[module], source=tmp_path)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-import main
-from infra.local import routes
-from infra.package.tree import ROOT
-from shared import config
+from functions import NAMES
+from infra.local.serving import routes
+from sweephand import settings as settings_module
+from sweephand.layout import ROOT
 from tests.deploy.conftest import PARAMETERS, Service
 
 Template = dict[str, Any]
@@ -24,7 +24,7 @@ EXPLAINED = {
     "W8003": "osls puts the parameter alarmEmail into the template as text, so that its condition is constant",
 }
 """Warnings of cfn-lint that may stand, and why."""
-REFERENCE = re.compile(r"\{\{resolve:secretsmanager:minutehand/dev:SecretString:([A-Z_]+)::\}\}")
+REFERENCE = re.compile(r"\{\{resolve:secretsmanager:sweephand/dev:SecretString:([A-Z_]+)::\}\}")
 
 
 def of_type(template: Template, kind: str) -> dict[str, Template]:
@@ -35,7 +35,7 @@ def of_type(template: Template, kind: str) -> dict[str, Template]:
 def functions(template: Template) -> dict[str, Template]:
     """Return the functions' properties by their names in serverless.yml."""
     found = of_type(template, "AWS::Lambda::Function").values()
-    return {each["FunctionName"].removeprefix("minutehand-dev-"): each for each in found}
+    return {each["FunctionName"].removeprefix("sweephand-dev-"): each for each in found}
 
 
 def logical_id(template: Template, function: str) -> str:
@@ -43,7 +43,7 @@ def logical_id(template: Template, function: str) -> str:
     return next(
         name
         for name, each in of_type(template, "AWS::Lambda::Function").items()
-        if each["FunctionName"] == f"minutehand-dev-{function}"
+        if each["FunctionName"] == f"sweephand-dev-{function}"
     )
 
 
@@ -137,7 +137,7 @@ def test_only_tick_does_more_than_log(template: Template) -> None:
         "DeadLetters": "sqs:SendMessage",
     }
     for calling in (actions["TickRole"]["Drainers"], actions["CreateRole"]["Wake"]):
-        assert calling["Resource"]["Fn::Sub"].endswith(":function:minutehand-dev-tick")
+        assert calling["Resource"]["Fn::Sub"].endswith(":function:sweephand-dev-tick")
     assert actions["TickRole"]["Objects"]["Resource"] == [
         "arn:aws:s3:::pictures/in/*",
         "arn:aws:s3:::pictures/out/*",
@@ -147,7 +147,7 @@ def test_only_tick_does_more_than_log(template: Template) -> None:
 
 def test_secrets_are_references(template: Template, service: Service) -> None:
     """No secret's value is in the template: each is a reference that CloudFormation resolves into the function."""
-    secret = {"SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS", "MAIL_URL"}
+    secret = {"SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS", "MAIL_URL"}
     for name, each in functions(template).items():
         variables = each.get("Environment", {}).get("Variables", {})
         for variable in secret & set(variables):
@@ -170,7 +170,7 @@ def test_nobody_wakes_tick_where_that_is_off(template: Template, otherwise: Serv
     """What creates jobs knows how to call tick, and may, unless `wake=false`."""
     for name in ("create_job", "create_jobs"):
         variables = [functions(each)[name]["Environment"]["Variables"] for each in (template, otherwise.template())]
-        assert [each["WAKE_URL"] for each in variables] == ["lambda:minutehand-dev-tick", ""]
+        assert [each["WAKE_URL"] for each in variables] == ["lambda:sweephand-dev-tick", ""]
         assert {each["LINGER_SECONDS"] for each in variables} == {"70"}
         tick = functions(template)["tick"]["Environment"]["Variables"]
         assert {each["TICK_BUDGET_SECONDS"] for each in variables} == {tick["TICK_BUDGET_SECONDS"]}
@@ -199,13 +199,15 @@ def test_each_function_gets_the_settings_it_uses(template: Template) -> None:
     given = {
         name: set(each.get("Environment", {}).get("Variables", {})) for name, each in functions(template).items()
     }
-    assert {name for name, variables in given.items() if "REDIS_URL" in variables} == INDEXING & set(main.FUNCTIONS)
+    assert {name for name, variables in given.items() if "REDIS_URL" in variables} == INDEXING & set(NAMES)
     assert {name for name, variables in given.items() if "MAIL_URL" in variables} == {"tick"}
-    assert "MINUTEHAND_API_KEYS" not in given["tick"]
+    assert "SWEEPHAND_API_KEYS" not in given["tick"]
     assert given["not_found"] == {"CORS_ORIGINS"}
     assert {name for name, variables in given.items() if "CORS_ORIGINS" not in variables} == {"tick"}
-    known = (ROOT / "shared/config.py").read_text()
-    assert all(f'"{variable}"' in known for variables in given.values() for variable in variables), config.__name__
+    known = (ROOT / "shared/sweephand/settings.py").read_text()
+    assert all(f'"{variable}"' in known for variables in given.values() for variable in variables), (
+        settings_module.__name__
+    )
 
 
 def test_alarms_ring_for_what_matters(template: Template) -> None:
@@ -226,7 +228,7 @@ def test_alarms_ring_for_what_matters(template: Template) -> None:
 
 
 def test_alarms_and_dashboard_use_metrics_that_exist(template: Template) -> None:
-    """Every metric of the namespace Minutehand that is watched is one that the tick's report carries."""
+    """Every metric of the namespace Sweephand that is watched is one that the tick's report carries."""
     from infra.aws.metrics import NAMESPACE, UNITS  # noqa: PLC0415 - beside what it is compared with
 
     alarms = of_type(template, "AWS::CloudWatch::Alarm").values()
@@ -253,8 +255,8 @@ def test_functions_fit_their_time(template: Template, name: str) -> None:
 def test_everything_is_tagged_and_named_by_stage(template: Template) -> None:
     """Functions carry the service and the stage as tags, and every name has the stage in it."""
     for function in functions(template).values():
-        assert {tag["Key"]: tag["Value"] for tag in function["Tags"]} == {"service": "minutehand", "stage": "dev"}
+        assert {tag["Key"]: tag["Value"] for tag in function["Tags"]} == {"service": "sweephand", "stage": "dev"}
     for resource in template["Resources"].values():
         for key in ("FunctionName", "QueueName", "TopicName", "AlarmName", "DashboardName", "LogGroupName"):
-            name = resource["Properties"].get(key, "minutehand-dev")
-            assert not isinstance(name, str) or "minutehand-dev" in name
+            name = resource["Properties"].get(key, "sweephand-dev")
+            assert not isinstance(name, str) or "sweephand-dev" in name

@@ -2,5 +2,5 @@
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("minutehand", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("minutehand")
+settings.register_profile("sweephand", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sweephand")

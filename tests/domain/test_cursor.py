@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.cursor import EARLIEST, LATEST, Position, decode, encode
-from shared.domain.errors import InvalidError
+from sweephand.domain.cursor import EARLIEST, LATEST, Position, decode, encode
+from sweephand.domain.errors import InvalidError
 
 POSITIONS = st.builds(Position, st.integers(EARLIEST, LATEST), st.uuids())
 FILTERS = st.text(string.ascii_lowercase + "|_", max_size=20)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from pydantic import BaseModel, field_serializer, model_validator
 
-from shared.domain.ending import admitted, raised, returned
-from shared.domain.handler import GiveUp, Handler, Isolation, Retry
-from shared.domain.job import MAX_ERROR, MAX_RESULT
-from shared.domain.json_value import stored_size
-from shared.domain.outcome import AskedRetry, GaveUp, Raised, Refused, Returned
+from sweephand.domain.attempt import admitted, raised, returned
+from sweephand.domain.handler import GiveUp, Handler, Isolation, Retry
+from sweephand.domain.job import MAX_ERROR, MAX_RESULT
+from sweephand.domain.json_value import stored_size
+from sweephand.domain.outcome import AskedRetry, GaveUp, Raised, Refused, Returned
 from tests.domain.json_values import VALUES, plain
 
 
@@ -232,7 +232,7 @@ def test_model_that_fails_refuses() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[Errno 2] No such file: '/home/me/minutehand/objects/a.png'", "[Errno 2] No such file: '…/a.png'"),
+        ("[Errno 2] No such file: '/home/me/sweephand/objects/a.png'", "[Errno 2] No such file: '…/a.png'"),
         ("cannot load /var/task/greetings.so", "cannot load …/greetings.so"),
         ("no /tmp/x/y: /usr/lib/z", "no …/y: …/z"),
         ("GET /v1/users/5 of https://example.com/home/me is 404", None),

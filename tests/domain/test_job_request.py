@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from shared.domain.errors import Fault, InvalidError
-from shared.domain.handler import Handler, Isolation
-from shared.domain.job import NewJob
-from shared.domain.job_request import MAX_STORED, new_job
-from shared.domain.json_value import JsonValue, parse
+from sweephand.domain.errors import Fault, InvalidError
+from sweephand.domain.handler import Handler, Isolation
+from sweephand.domain.job import NewJob
+from sweephand.domain.json_value import JsonValue, parse
+from sweephand.domain.request import MAX_STORED, new_job
 from tests.domain.json_values import VALUES
 
 JOB = UUID(int=7)

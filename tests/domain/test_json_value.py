@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.stack import Stack
-from shared.adapters import supabase_rpc
-from shared.adapters.rpc_record import RpcRecord
-from shared.domain.errors import Fault, InvalidError, NotJsonError
-from shared.domain.job import NewJob
-from shared.domain.json_value import (
+from infra.local.services.services import Stack
+from sweephand.adapters import rest as rest_rpc
+from sweephand.adapters.rpc_record import RpcRecord
+from sweephand.domain.errors import Fault, InvalidError, NotJsonError
+from sweephand.domain.job import NewJob
+from sweephand.domain.json_value import (
     MAX_DEPTH,
     MAX_FAULTS,
     MAX_POINTER,
@@ -192,7 +192,7 @@ def test_whatever_is_accepted_stays_accepted(value: Any) -> None:
 @pytest.fixture(scope="module")
 def record(stack: Stack) -> Iterator[RpcRecord]:
     """Yield the record, through the client that the functions use."""
-    rpc = supabase_rpc.connect(stack.edge.url, stack.secrets.secret_key)
+    rpc = rest_rpc.connect(stack.edge.url, stack.secrets.secret_key)
     yield RpcRecord(rpc)
     rpc.close()
 
@@ -225,7 +225,7 @@ def test_stored_size_is_postgresqls(record: RpcRecord, rows: psycopg.Connection,
     """The size that a payload is judged by is, to the byte, the one that the table's limit sees."""
     sent = {"value": parse(json.dumps(value).encode())}
     job, _ = kept(record, sent)
-    found = rows.execute("select bytes from minutehand.jobs where id = %s", (job,)).fetchone()
+    found = rows.execute("select bytes from sweephand.jobs where id = %s", (job,)).fetchone()
     assert found == (stored_size(sent),)
 
 
@@ -240,7 +240,7 @@ def test_stored_size_is_postgresqls(record: RpcRecord, rows: psycopg.Connection,
 def test_sql_cannot_insert_what_a_tick_could_not_read(rows: psycopg.Connection, payload: str) -> None:
     """SQL knows numbers and nesting that stop a JSON parser, and one such payload would stop its whole batch."""
     with pytest.raises(psycopg.errors.CheckViolation, match="64 levels"):
-        rows.execute("select minutehand.enqueue('kept', %s)", (payload,))
+        rows.execute("select sweephand.enqueue('kept', %s)", (payload,))
 
 
 @pytest.mark.parametrize(
@@ -254,4 +254,4 @@ def test_sql_cannot_insert_what_a_tick_could_not_read(rows: psycopg.Connection, 
 def test_sql_can_insert_what_the_api_takes(rows: psycopg.Connection, payload: str) -> None:
     """Every double, 64 levels and text of any digits are no less for SQL than for the API."""
     parse(payload.encode())
-    rows.execute("select minutehand.enqueue('kept', %s)", (payload,))
+    rows.execute("select sweephand.enqueue('kept', %s)", (payload,))

@@ -5,9 +5,9 @@ from typing import assert_never
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.job import MAX_CRASHES, MAX_ERROR, MAX_RETRIES
-from shared.domain.outcome import AskedRetry, GaveUp, NotEntered, Outcome, Raised, Refused, Returned, TimedOut
-from shared.domain.policy import (
+from sweephand.domain.job import MAX_CRASHES, MAX_ERROR, MAX_RETRIES
+from sweephand.domain.outcome import AskedRetry, GaveUp, NotEntered, Outcome, Raised, Refused, Returned, TimedOut
+from sweephand.domain.retry_policy import (
     BACKOFF_BASE,
     BACKOFF_CAP,
     Attempt,

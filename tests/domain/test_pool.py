@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
-from shared.domain.handler import Handler, Isolation
-from shared.domain.outcome import Outcome, Returned
-from shared.ports.record import Start
-from shared.ports.runner import Finished, Work
-from shared.usecases.tick.pool import SLICE, Pace, WorkerPool
+from sweephand.domain.handler import Handler, Isolation
+from sweephand.domain.outcome import Outcome, Returned
+from sweephand.ports.record import Start
+from sweephand.ports.runner import Finished, Work
+from sweephand.usecases.tick.pool import SLICE, Pace, WorkerPool
 
 HANDLER = Handler("work", BaseModel, 1, Isolation.ASYNC, lambda _payload, _ctx: None)
 DONE = Returned(None, 4)

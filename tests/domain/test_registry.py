@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from shared.domain.handler import Isolation
-from shared.handlers import registry
-from shared.handlers.registry import handler, load
+from sweephand.domain.handler import Isolation
+from sweephand.handlers import registry
+from sweephand.handlers.registry import handler, load
 
 BUILT_IN = {"email_notification", "generate_pdf", "resize_image"}
 
@@ -35,7 +35,7 @@ async def wait(_payload: Any, _ctx: Any) -> None:
 
 
 def test_built_in_handlers_are_always_there() -> None:
-    """A deployment without HANDLERS has the three that come with Minutehand."""
+    """A deployment without HANDLERS has the three that come with Sweephand."""
     assert set(load(())) >= BUILT_IN
 
 
@@ -43,7 +43,7 @@ def test_module_adds_its_handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A module that HANDLERS names registers what it decorates."""
     (tmp_path / "my_handlers.py").write_text(
         "from pydantic import BaseModel\n"
-        "from shared.handlers import handler\n\n\n"
+        "from sweephand import handler\n\n\n"
         "class Hello(BaseModel):\n    name: str\n\n\n"
         '@handler("say_hello", payload=Hello, timeout=5)\n'
         "async def say_hello(payload, ctx):\n    return payload.name\n"
@@ -122,7 +122,7 @@ def test_function_stays_itself() -> None:
 MODULE = """\
 from collections.abc import Callable
 from pydantic import BaseModel
-from shared.handlers import handler
+from sweephand import handler
 
 
 class Hello(BaseModel):

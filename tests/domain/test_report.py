@@ -6,7 +6,7 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.usecases.tick.report import Lateness, Report
+from sweephand.usecases.tick.report import Lateness, Report
 
 
 def counted(late: list[int]) -> Lateness:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shared.handlers import Context, handler
+from sweephand import Context, handler
 
 SAYS = "first"
 

@@ -1,4 +1,4 @@
-"""What people type first: `minutehand` as a program, against a running API."""
+"""What people type first: `sweephand` as a program, against a running API."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infra.local import routes
-from infra.local.function_server import Functions, FunctionServer
-from infra.local.postgres import Postgres
-from infra.local.service import free_port
-from infra.local.stack import Stack
-from shared.version import VERSION
-from tests.web.api import KEY, SOURCE
-from tests.web.conftest import SETTINGS
+from infra.local.services.postgres import Postgres
+from infra.local.services.service import free_port
+from infra.local.services.services import Stack
+from infra.local.serving import routes
+from infra.local.serving.function_server import Functions, FunctionServer
+from sweephand.version import VERSION
+from tests.http.api import KEY, SOURCE
+from tests.http.conftest import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -38,9 +38,9 @@ def run(*words: str, url: str = "", **env: str) -> "subprocess.CompletedProcess[
     """Type a command."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
-        [sys.executable, "-m", "shared.cli.app", *words],
+        [sys.executable, "-m", "sweephand", *words],
         cwd=ROOT,
-        env={**kept, "PYTHONUTF8": "1", "MINUTEHAND_URL": url, "MINUTEHAND_API_KEY": KEY, **env},
+        env={**kept, "PYTHONUTF8": "1", "SWEEPHAND_URL": url, "SWEEPHAND_API_KEY": KEY, **env},
         capture_output=True,
         text=True,
         check=False,
@@ -49,7 +49,7 @@ def run(*words: str, url: str = "", **env: str) -> "subprocess.CompletedProcess[
 
 def test_version_is_told() -> None:
     """`--version` prints the one version number."""
-    assert run("--version").stdout == f"minutehand {VERSION}\n"
+    assert run("--version").stdout == f"sweephand {VERSION}\n"
 
 
 def test_shell_completion_is_there() -> None:
@@ -100,7 +100,7 @@ def test_import_into_nothing_says_so_at_once(tmp_path: Path) -> None:
     said = run("jobs", "import", str(file), url=f"http://127.0.0.1:{free_port()}")
     assert said.returncode == 1
     assert "does not answer" in said.stderr
-    assert "set MINUTEHAND_URL" in said.stderr
+    assert "set SWEEPHAND_URL" in said.stderr
     assert time.monotonic() - began < 5
 
 
@@ -110,9 +110,9 @@ def test_migrate_shows_what_it_will_do(tmp_path: Path) -> None:
         url = postgres.url()
         dry = run("migrate", "--dry-run", DATABASE_URL=url)
         assert dry.returncode == 0, dry.stderr
-        assert dry.stdout.startswith("To apply: 20261124000001_minutehand_tables, ")
+        assert dry.stdout.startswith("To apply: 20261124000001_sweephand_tables, ")
         with psycopg.connect(url) as connection:
-            assert connection.execute("select to_regnamespace('minutehand')").fetchone() == (None,)
+            assert connection.execute("select to_regnamespace('sweephand')").fetchone() == (None,)
             connection.execute("create role anon")
             connection.execute("create role authenticated")
             connection.execute("create role service_role")

@@ -19,10 +19,10 @@ import pypdf
 import pytest
 from PIL import Image
 
-from infra.local.service import free_port
+from infra.local.services.service import free_port
 
 ROOT = Path(__file__).parents[2]
-COMMAND = Path(sys.executable).with_name("minutehand")
+COMMAND = Path(sys.executable).with_name("sweephand")
 THE_ISSUE = {
     "type": "email_notification",
     "payload": {"to": "test@example.com", "subject": "Hello!", "message": "This is a test job."},
@@ -33,12 +33,12 @@ THE_ISSUE = {
 
 
 class Dev:
-    """A running `minutehand dev`."""
+    """A running `sweephand dev`."""
 
     def __init__(self, data: Path, tick_seconds: str = "1", *, cwd: Path = ROOT, **extra: str) -> None:
         self.data, self.port, self.cwd = data, free_port(), cwd
         names = {"PORT": str(self.port), "TICK_SECONDS": tick_seconds, "DATA_DIR": str(data)}
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("SUPABASE_", "REDIS_", "MINUTEHAND_"))}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("SUPABASE_", "REDIS_", "SWEEPHAND_"))}
         self.log = data.with_suffix(".log").open("w+")
         self.process = subprocess.Popen(
             [COMMAND, "dev"], cwd=cwd, env={**clean, **names, **extra}, stdout=self.log, stderr=subprocess.STDOUT
@@ -90,7 +90,7 @@ class Dev:
 
     def cli(self, *words: str, key: str = "dev-key") -> "subprocess.CompletedProcess[str]":
         """Run a command of the CLI against it."""
-        env = {"MINUTEHAND_URL": str(self.http.base_url), "MINUTEHAND_API_KEY": key}
+        env = {"SWEEPHAND_URL": str(self.http.base_url), "SWEEPHAND_API_KEY": key}
         command = [str(COMMAND), "--env", str(self.data / "env"), *words]
         return subprocess.run(
             command, cwd=self.cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False

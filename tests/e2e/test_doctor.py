@@ -1,4 +1,4 @@
-"""What `minutehand doctor` finds, each by breaking it."""
+"""What `sweephand doctor` finds, each by breaking it."""
 
 import os
 import subprocess
@@ -10,9 +10,9 @@ import psycopg
 import pytest
 import redis
 
-from infra.local.service import free_port
-from infra.local.stack import Stack
-from infra.local.valkey import Valkey
+from infra.local.services.service import free_port
+from infra.local.services.services import Stack
+from infra.local.services.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
 STRONG = "3f9c1e7ab2d84056"
@@ -22,7 +22,7 @@ def doctor(env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
     """Run the command with these settings alone."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
-        [sys.executable, "-m", "shared.cli.app", "doctor"],
+        [sys.executable, "-m", "sweephand", "doctor"],
         cwd=ROOT,
         env={**kept, "PYTHONUTF8": "1", **env},
         capture_output=True,
@@ -34,7 +34,7 @@ def doctor(env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
 @pytest.fixture
 def healthy(clean: Stack) -> dict[str, str]:
     """Return settings with nothing wrong."""
-    return {**clean.env, "MINUTEHAND_API_KEYS": STRONG}
+    return {**clean.env, "SWEEPHAND_API_KEYS": STRONG}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_healthy_deployment_passes(healthy: Mapping[str, str]) -> None:
         ({"SUPABASE_KEY": ""}, "SUPABASE_KEY is not set"),
         ({"SUPABASE_URL": "http://127.0.0.1:9"}, "does not answer"),
         ({"REDIS_URL": "redis://127.0.0.1:9"}, "Redis does not answer"),
-        ({"MINUTEHAND_API_KEYS": ""}, "every call of the API is refused"),
+        ({"SWEEPHAND_API_KEYS": ""}, "every call of the API is refused"),
         ({"HANDLERS": "no_such_module"}, "no_such_module"),
         ({"TICK_BUDGET_SECONDS": "3"}, "TICK_BUDGET_SECONDS"),
         ({"TICK_BUDGET_SECONDS": "soon"}, "must be a number"),
@@ -84,16 +84,16 @@ def test_a_fault_is_told_in_words(healthy: Mapping[str, str], change: Mapping[st
 @pytest.mark.parametrize("key", ["a", "12345", "secret", "abcdefghijklmno", "a" * 40, "abab" * 10, f"{STRONG}, b"])
 def test_a_key_that_can_be_guessed_is_told(healthy: Mapping[str, str], key: str) -> None:
     """A short key, and one of few characters, does not pass, nor is it printed."""
-    answer = doctor({**healthy, "MINUTEHAND_API_KEYS": key})
+    answer = doctor({**healthy, "SWEEPHAND_API_KEYS": key})
     assert answer.returncode == 1
     assert "1 of them can be guessed" in answer.stdout
     assert len(key) < 10 or key not in answer.stdout
 
 
 def test_dev_key_is_for_this_machine_alone(healthy: Mapping[str, str]) -> None:
-    """What `minutehand dev` takes passes beside a local record, and beside no other."""
-    assert doctor({**healthy, "MINUTEHAND_API_KEYS": "dev-key"}).returncode == 0
-    answer = doctor({**healthy, "MINUTEHAND_API_KEYS": "dev-key", "SUPABASE_URL": "http://192.0.2.1.invalid"})
+    """What `sweephand dev` takes passes beside a local record, and beside no other."""
+    assert doctor({**healthy, "SWEEPHAND_API_KEYS": "dev-key"}).returncode == 0
+    answer = doctor({**healthy, "SWEEPHAND_API_KEYS": "dev-key", "SUPABASE_URL": "http://192.0.2.1.invalid"})
     assert "can be guessed" in answer.stdout
 
 
@@ -101,7 +101,7 @@ def test_the_last_tick_and_the_oldest_due_job_are_told(
     healthy: Mapping[str, str], database: psycopg.Connection
 ) -> None:
     """A schedule that does not tick, and what it left lying, are the first thing that a doctor sees."""
-    database.execute("select minutehand.enqueue('generate_pdf')")
+    database.execute("select sweephand.enqueue('generate_pdf')")
     answer = doctor(healthy)
     assert answer.returncode == 1
     assert "✗ ticks: none has been seen yet: check that the schedule calls it" in answer.stdout
@@ -109,8 +109,8 @@ def test_the_last_tick_and_the_oldest_due_job_are_told(
     answer = doctor(healthy)  # the first one looked for work, as a tick does
     assert answer.returncode == 0, answer.stdout
     assert "✓ ticks: the last one was" in answer.stdout
-    database.execute("update minutehand.ticks set at = at - interval '300 s'")
-    database.execute("update minutehand.open set run_at = run_at - interval '300 s'")
+    database.execute("update sweephand.ticks set at = at - interval '300 s'")
+    database.execute("update sweephand.open set run_at = run_at - interval '300 s'")
     answer = doctor(healthy)
     assert "✗ ticks: the last one was 30" in answer.stdout, answer.stdout
     assert "✗ due jobs: the oldest is due since 30" in answer.stdout
@@ -155,7 +155,7 @@ def test_missing_and_old_migrations_are_told(tmp_path: Path) -> None:
     empty = tmp_path / "none"
     empty.mkdir()
     with Stack(tmp_path / "stack", migrations=empty) as stack:
-        env = {**stack.env, "MINUTEHAND_API_KEYS": STRONG}
+        env = {**stack.env, "SWEEPHAND_API_KEYS": STRONG}
         answer = doctor(env)
         assert answer.returncode == 1
         assert "the migrations are missing" in answer.stdout
@@ -163,16 +163,16 @@ def test_missing_and_old_migrations_are_told(tmp_path: Path) -> None:
 
 def test_a_function_that_is_missing_is_named(clean: Stack, healthy: Mapping[str, str]) -> None:
     """A record that is behind says which function it lacks."""
-    rename = "alter function public.minutehand_settle_v1 rename to {}"
+    rename = "alter function public.sweephand_settle_v1 rename to {}"
     with psycopg.connect(clean.database_url, autocommit=True) as connection:
-        connection.execute(rename.format("minutehand_settle_v0"))
+        connection.execute(rename.format("sweephand_settle_v0"))
         connection.execute("notify pgrst, 'reload schema'")
         try:
-            while "minutehand_settle_v1 cannot be called" not in (answer := doctor(healthy)).stdout:
+            while "sweephand_settle_v1 cannot be called" not in (answer := doctor(healthy)).stdout:
                 assert answer.returncode in (0, 1)
             assert answer.returncode == 1
         finally:
-            connection.execute("alter function public.minutehand_settle_v0 rename to minutehand_settle_v1")
+            connection.execute("alter function public.sweephand_settle_v0 rename to sweephand_settle_v1")
             connection.execute("notify pgrst, 'reload schema'")
     while doctor(healthy).returncode != 0:
         pass

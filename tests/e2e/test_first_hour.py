@@ -13,8 +13,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from infra.local.postgres import _installation
-from infra.local.service import free_port
+from infra.local.services.postgres import _installation
+from infra.local.services.service import free_port
 from tests.e2e.test_dev import COMMAND, THE_ISSUE, Dev, running
 
 CHATTY = Path(__file__).with_name("chatty.py")
@@ -93,7 +93,7 @@ def test_the_env_file_is_a_round_trip(dev: Dev) -> None:
 def test_psql_and_redis_cli_take_its_urls(dev: Dev) -> None:
     """`psql "$DATABASE_URL"` and `redis-cli -u "$REDIS_URL"` work after the file was sourced."""
     psql = _installation() / "bin" / "psql"
-    script = 'set -a; . "$1"; "$2" "$DATABASE_URL" -Atc "select count(*) >= 0 from minutehand.jobs"'
+    script = 'set -a; . "$1"; "$2" "$DATABASE_URL" -Atc "select count(*) >= 0 from sweephand.jobs"'
     done = subprocess.run(
         ["sh", "-c", script, "sh", str(dev.data / "env"), str(psql)], capture_output=True, text=True, check=False
     )
@@ -116,7 +116,7 @@ def test_what_a_handler_prints_and_logs_is_shown(dev: Dev, kind: str) -> None:
     shown = [line.partition(f"job {job}: ")[2] for line in said.splitlines() if f"job {job}: " in line]
     assert shown == [
         f"printed {kind}",
-        f"INFO minutehand.handler.{kind}: logged {kind}",
+        f"INFO sweephand.handler.{kind}: logged {kind}",
         f"INFO my.own: by itself {kind}",
         f"held {kind}\\x1b[2J",
         f"last {kind}",

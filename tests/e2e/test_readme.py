@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.stack import Stack
-from shared import composition
+from infra.local.services.services import Stack
+from sweephand import app
 from tests.tick.conftest import forget
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -23,12 +23,12 @@ def test_the_example_handler_runs(clean: Stack, tmp_path: Path, monkeypatch: pyt
     for name, value in {**clean.env, "HANDLERS": "greetings"}.items():
         monkeypatch.setenv(name, value)
     forget()
-    job, _ = composition.creator()({"type": "greet", "payload": {"name": "Ada"}}, "test")
-    composition.run(composition.tick(linger=0))
-    done = composition.record().get(uuid.UUID(str(job["id"])))
+    job, _ = app.creator()({"type": "greet", "payload": {"name": "Ada"}}, "test")
+    app.run(app.tick(linger=0))
+    done = app.record().get(uuid.UUID(str(job["id"])))
     assert done is not None
     assert (done["status"], done["result"]) == ("completed", {"said": "Hello, Ada!"})
-    composition.close()
+    app.close()
     forget()
 
 

@@ -24,12 +24,12 @@ JOB = {
     "type": "email_notification",
     "payload": {"to": "test@example.com", "subject": "Hello!", "message": "This is a test job."},
 }
-OURS = ("SUPABASE_", "REDIS_", "MINUTEHAND_", "PYTHON", "MAKE", "MFLAGS", "VIRTUAL_ENV")
+OURS = ("SUPABASE_", "REDIS_", "SWEEPHAND_", "PYTHON", "MAKE", "MFLAGS", "VIRTUAL_ENV")
 
 
 def walk(clone: Path) -> None:
     """Walk the way in `clone`; raises AssertionError with what was said where it ends."""
-    shutil.rmtree(clone / ".minutehand", ignore_errors=True)
+    shutil.rmtree(clone / ".sweephand", ignore_errors=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -50,7 +50,7 @@ def walk(clone: Path) -> None:
             assert make.poll() is None, _said(log)
             job = _call(port, "/jobs", JOB)["id"]
             _wait(lambda: _call(port, f"/jobs/{job}")["status"] == "completed", DONE, log)
-            [letter] = (clone / ".minutehand" / "outbox").glob(f"{job}*.eml")
+            [letter] = (clone / ".sweephand" / "outbox").glob(f"{job}*.eml")
             assert message_from_bytes(letter.read_bytes())["Subject"] == "Hello!"
         finally:
             os.killpg(make.pid, signal.SIGINT)  # as a terminal's Ctrl-C: make gets it too

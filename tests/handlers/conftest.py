@@ -13,11 +13,11 @@ from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 from moto.server import ThreadedMotoServer
 
-from shared.adapters import mail_ses
-from shared.adapters.mail import open_mailer
-from shared.adapters.objects import PrefixedObjectStore
-from shared.domain.handler import Context
-from shared.ports.mail import Mailer
+from sweephand.domain.handler import Context
+from sweephand.handlers.mail import ses
+from sweephand.handlers.mail.mailer import open_mailer
+from sweephand.handlers.objects.store import PrefixedObjectStore
+from sweephand.ports.mail import Mailer
 
 JOB_ID = UUID("019b76da-a800-7abc-8def-0123456789ab")
 """A UUIDv7 made on 1 January 2026 at 00:00 UTC."""
@@ -66,9 +66,9 @@ def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     _post(f"{moto_url}/moto-api/reset")
-    mail_ses._client.cache_clear()
+    ses._client.cache_clear()
     yield moto_url
-    mail_ses._client.cache_clear()
+    ses._client.cache_clear()
 
 
 def _post(url: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.adapters.mail import open_mailer
-from shared.handlers.email_notification import EmailPayload, email_notification
+from sweephand.handlers.email_notification import EmailPayload, email_notification
+from sweephand.handlers.mail.mailer import open_mailer
 from tests.handlers.conftest import JOB_ID, context
 from tests.handlers.smtp_server import serve
 
@@ -21,10 +21,10 @@ EXAMPLE: dict[str, Any] = {
 
 def sent(folder: Path, **changes: Any) -> EmailMessage:
     """Run the example job, with `changes` to its payload, and return what arrived."""
-    mailer = open_mailer(f"file://{folder}/outbox", "Minutehand <from@example.com>")
+    mailer = open_mailer(f"file://{folder}/outbox", "Sweephand <from@example.com>")
     payload = EmailPayload.model_validate(EXAMPLE | changes)
     answer = email_notification(payload, context(mail=mailer))
-    assert answer == {"message_id": f"<{JOB_ID}@minutehand.invalid>"}
+    assert answer == {"message_id": f"<{JOB_ID}@sweephand.invalid>"}
     message = message_from_bytes(
         (folder / f"outbox/{JOB_ID}-0001.eml").read_bytes().replace(b"\r\n", b"\n"), policy=default
     )
@@ -44,7 +44,7 @@ def text(message: EmailMessage, kind: str) -> str:
 def test_the_example_arrives(tmp_path: Path) -> None:
     """The smallest payload is a whole message: from, to, subject, text, date."""
     message = sent(tmp_path)
-    assert message["From"] == "Minutehand <from@example.com>"
+    assert message["From"] == "Sweephand <from@example.com>"
     assert message["To"] == "test@example.com"
     assert message["Subject"] == "Hello!"
     assert message["Auto-Submitted"] == "auto-generated"

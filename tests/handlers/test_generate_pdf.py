@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 from pypdf import PdfReader
 
-from shared.domain.handler import GiveUp
-from shared.handlers.generate_pdf import PdfPayload, created, generate_pdf
+from sweephand.domain.handler import GiveUp
+from sweephand.handlers.generate_pdf import PdfPayload, created, generate_pdf
 from tests.handlers.conftest import context
 
 URL = "file:///srv/out.pdf"

@@ -7,9 +7,9 @@ SCRIPT = f"""
 import sys
 for name in {HEAVY!r}:
     sys.modules[name] = None  # an import of it raises ImportError
-from shared.adapters.mail import open_mailer
-from shared.adapters.objects import PrefixedObjectStore
-from shared.handlers.registry import load
+from sweephand.handlers.mail.mailer import open_mailer
+from sweephand.handlers.objects.store import PrefixedObjectStore
+from sweephand.handlers.registry import load
 handlers = load([])
 handlers["email_notification"].payload.model_validate(
     {{"to": "test@example.com", "subject": "Hello!", "message": "This is a test job."}}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.mail import open_mailer
-from shared.domain.handler import GiveUp
+from sweephand.domain.handler import GiveUp
+from sweephand.handlers.mail.mailer import open_mailer
 
 
 def note(**headers: str) -> EmailMessage:
@@ -29,20 +29,20 @@ def only(folder: Path) -> EmailMessage:
 
 def test_the_outbox_gets_one_file_a_message(tmp_path: Path) -> None:
     """A folder gets an .eml file named by the Message-ID and the attempt, with CRLF and nothing beside it."""
-    mailer = open_mailer(f"file://{tmp_path}/out", "Minutehand <from@example.com>")
-    sent = mailer.send(note(Message_ID="<job-1@minutehand.invalid>", X_Minutehand_Attempt="2"))
-    assert sent == "<job-1@minutehand.invalid>"
+    mailer = open_mailer(f"file://{tmp_path}/out", "Sweephand <from@example.com>")
+    sent = mailer.send(note(Message_ID="<job-1@sweephand.invalid>", X_Sweephand_Attempt="2"))
+    assert sent == "<job-1@sweephand.invalid>"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["job-1-0002.eml"]
     assert b"\r\n\r\nText\r\n" in (tmp_path / "out/job-1-0002.eml").read_bytes()
 
 
 def test_missing_headers_are_filled_in(tmp_path: Path) -> None:
     """From, Date and Message-ID are added where they are missing, and kept where they are not."""
-    open_mailer(f"file://{tmp_path}/a", "Minutehand <from@example.com>").send(note())
+    open_mailer(f"file://{tmp_path}/a", "Sweephand <from@example.com>").send(note())
     filled = only(tmp_path / "a")
-    assert filled["From"] == "Minutehand <from@example.com>"
+    assert filled["From"] == "Sweephand <from@example.com>"
     assert filled["Date"].datetime is not None
-    assert filled["Message-ID"].endswith("@minutehand.invalid>")
+    assert filled["Message-ID"].endswith("@sweephand.invalid>")
     open_mailer(f"file://{tmp_path}/b", "from@example.com").send(note(From="own@example.com"))
     assert only(tmp_path / "b")["From"] == "own@example.com"
 
@@ -65,7 +65,7 @@ def test_blind_copies_do_not_show(tmp_path: Path) -> None:
 def test_a_hostile_message_id_stays_in_the_folder(tmp_path: Path) -> None:
     """A Message-ID cannot name a file elsewhere."""
     mailer = open_mailer(f"file://{tmp_path}/out", "from@example.com")
-    mailer.send(note(Message_ID="<../../evil@x>", X_Minutehand_Attempt="../1"))
+    mailer.send(note(Message_ID="<../../evil@x>", X_Sweephand_Attempt="../1"))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["_evil-0001.eml"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from shared.domain.mail_address import check_address
+from sweephand.handlers.mail.address import check_address
 
 
 @pytest.mark.parametrize(

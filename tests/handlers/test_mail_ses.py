@@ -7,8 +7,8 @@ import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ses.models import ses_backends
 
-from shared.adapters.mail import open_mailer
-from shared.domain.handler import GiveUp
+from sweephand.domain.handler import GiveUp
+from sweephand.handlers.mail.mailer import open_mailer
 from tests.handlers.test_mail import note
 
 
@@ -22,14 +22,14 @@ def verify(address: str) -> None:
 def test_ses_sends_to_everyone_and_hides_blind_copies(aws: str) -> None:
     """The message goes to SES as it was written, with the envelope beside it, and SES' own id comes back."""
     verify("from@example.com")
-    mailer = open_mailer("ses://eu-west-1", "Minutehand <from@example.com>")
+    mailer = open_mailer("ses://eu-west-1", "Sweephand <from@example.com>")
     sent = mailer.send(note(Cc="cc@example.com", Bcc="bcc@example.com"))
     (got,) = ses_backends[DEFAULT_ACCOUNT_ID]["eu-west-1"].sent_messages
     assert got.id == sent
     assert got.source == "from@example.com"
     assert set(got.destinations) == {"bcc@example.com", "cc@example.com", "to@example.com"}
     message = message_from_string(got.raw_data, policy=default)
-    assert message["From"] == "Minutehand <from@example.com>"
+    assert message["From"] == "Sweephand <from@example.com>"
     assert (message["To"], message["Cc"], message["Bcc"]) == ("to@example.com", "cc@example.com", None)
 
 

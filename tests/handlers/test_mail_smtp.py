@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 import pytest
 
-from shared.adapters import mail_smtp
-from shared.adapters.mail import open_mailer
-from shared.domain.handler import GiveUp
-from shared.ports.mail import Mailer
+from sweephand.domain.handler import GiveUp
+from sweephand.handlers.mail import smtp
+from sweephand.handlers.mail.mailer import open_mailer
+from sweephand.ports.mail import Mailer
 from tests.certificate import Certificate
 from tests.handlers.smtp_server import PASSWORD, USER, serve
 from tests.handlers.test_mail import note
@@ -160,7 +160,7 @@ def test_a_server_that_is_not_there_is_worth_a_retry() -> None:
 
 def test_a_silent_server_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that accepts and says nothing costs one time limit."""
-    monkeypatch.setattr(mail_smtp, "TIMEOUT", 0.1)
+    monkeypatch.setattr(smtp, "TIMEOUT", 0.1)
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         pytest.raises(smtplib.SMTPServerDisconnected, match="timed out"),

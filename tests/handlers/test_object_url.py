@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from shared.domain.object_url import ObjectUrl, parse_object_url, parse_prefix
+from sweephand.handlers.objects.url import ObjectUrl, parse_object_url, parse_prefix
 
 HOSTILE = {
     "": "must start with",

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 import boto3
 import pytest
 
-from shared.adapters.objects import PrefixedObjectStore
-from shared.domain.handler import GiveUp
+from sweephand.domain.handler import GiveUp
+from sweephand.handlers.objects.store import PrefixedObjectStore
 
 Read = Callable[[str], bytes]
 
@@ -152,7 +152,7 @@ def test_s3_gives_up_what_cannot_be_there(aws: str, bucket: Read) -> None:
 
 def test_an_s3_outage_is_worth_a_retry(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that cannot be reached raises its own error, not GiveUp."""
-    monkeypatch.setattr("shared.adapters.objects.MAX_RETRIES", 0)
+    monkeypatch.setattr("sweephand.handlers.objects.store.MAX_RETRIES", 0)
     store = PrefixedObjectStore("s3://bucket", s3_endpoint="http://127.0.0.1:9")
     with pytest.raises(Exception, match=r"127\.0\.0\.1:9") as failed:
         store.read("s3://bucket/a", limit=1)
@@ -223,7 +223,7 @@ def test_a_fork_after_use_fails_instead_of_hanging(folder: Path) -> None:
     """In a process forked after the library was used, a call raises at once: the library itself would hang."""
     script = f"""
         import os
-        from shared.adapters.objects import PrefixedObjectStore
+        from sweephand.handlers.objects.store import PrefixedObjectStore
         store = PrefixedObjectStore("file://{folder}")
         store.write("file://{folder}/a", b"x", content_type="text/plain")
         child = os.fork()

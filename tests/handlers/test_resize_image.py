@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageCms
 from pydantic import ValidationError
 
-from shared.domain.handler import GiveUp
-from shared.handlers.resize_image import ResizePayload, resize_image
+from sweephand.domain.handler import GiveUp
+from sweephand.handlers.resize_image import ResizePayload, resize_image
 from tests.handlers.conftest import context
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from infra.local.valkey import Valkey
-from shared.adapters.redis_index import RedisIndex, Server
+from infra.local.services.valkey import Valkey
+from sweephand.adapters.redis import RedisIndex, Server
 from tests.certificate import Certificate
 
 

@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 import redis
 
-from shared.adapters.redis_index import RedisIndex
-from shared.ports.index import Ask, Awake, Claimed, ClaimQuota, Index, Lane, Moves, Step, Wake
-from shared.ports.record import Due
+from sweephand.adapters.redis import RedisIndex
+from sweephand.ports.index import Ask, Awake, Claimed, ClaimQuota, Index, Lane, Moves, Step, Wake
+from sweephand.ports.record import Due
 
 HERE = "test"
 HOLD = 10_000
@@ -298,7 +298,7 @@ def test_a_hundred_steps_keep_the_lanes_right(one_index: RedisIndex, redis_clien
         for key in cast("list[bytes]", redis_client.keys("*:due:*")):
             _, type_, priority = key.decode().rsplit(":", 2)
             [(_, first)] = cast("list[tuple[bytes, float]]", redis_client.zrange(key, 0, 0, withscores=True))
-            turn = redis_client.zscore(f"minutehand:{{{HERE}}}:lanes:{priority}", type_)
+            turn = redis_client.zscore(f"sweephand:{{{HERE}}}:lanes:{priority}", type_)
             assert turn == first or (turn is not None and first <= now and turn <= now), (n, key, turn, first)
 
 
@@ -314,11 +314,11 @@ def test_foreign_members_are_removed_and_named(
 ) -> None:
     """A member that is no job's id, whatever its score, ends no step and is claimed by none."""
     add(one_index, due(1))
-    redis_client.zadd(f"minutehand:{{{HERE}}}:due:noop:0", {member: score})
+    redis_client.zadd(f"sweephand:{{{HERE}}}:due:noop:0", {member: score})
     step = one_index.step(HERE, Moves(), [of("noop", room=5)], Ask(HOLD))
     assert ns(list(step.claimed)) == [1]
     assert len(step.bad) == 1
-    assert redis_client.zscore(f"minutehand:{{{HERE}}}:due:noop:0", member) is None
+    assert redis_client.zscore(f"sweephand:{{{HERE}}}:due:noop:0", member) is None
 
 
 @pytest.mark.parametrize("score", ["-inf", "+inf", 0, -1e300, 1e300])
@@ -326,7 +326,7 @@ def test_a_jobs_id_with_an_odd_score_ends_no_step(
     one_index: RedisIndex, redis_client: "redis.Redis", score: float
 ) -> None:
     """A score is only when to look: due, or not."""
-    redis_client.zadd(f"minutehand:{{{HERE}}}:due:noop:0", {due(1).id: score})
+    redis_client.zadd(f"sweephand:{{{HERE}}}:due:noop:0", {due(1).id: score})
     first = one_index.step(HERE, Moves(), [of("noop", room=5)], Ask(HOLD))
     assert ns(list(first.claimed)) == ([1] if float(score) <= 0 else [])
     one_index.step(HERE, Moves(back=list(first.claimed)), [of("noop", room=5)], Ask(HOLD, far_ms=15_000))
@@ -335,17 +335,17 @@ def test_a_jobs_id_with_an_odd_score_ends_no_step(
 @pytest.mark.parametrize("name", ["Not A Type", "\xff", "", "x" * 100])
 def test_foreign_lanes_are_removed(one_index: RedisIndex, redis_client: "redis.Redis", name: str) -> None:
     """A lane whose name is no type's is forgotten."""
-    redis_client.zadd(f"minutehand:{{{HERE}}}:lanes:4", {name: 1})
+    redis_client.zadd(f"sweephand:{{{HERE}}}:lanes:4", {name: 1})
     step = one_index.step(HERE, Moves(add=[due(1)]), [of("noop", room=5)], Ask(HOLD))
     assert ns(list(step.claimed)) == [1]
     assert step.bad
-    assert redis_client.zcard(f"minutehand:{{{HERE}}}:lanes:4") == 0
+    assert redis_client.zcard(f"sweephand:{{{HERE}}}:lanes:4") == 0
 
 
 @pytest.mark.parametrize("key", ["due:noop:0", "lanes:0", "kick", "awake", "generation"])
 def test_a_key_of_another_kind_is_deleted(one_index: RedisIndex, redis_client: "redis.Redis", key: str) -> None:
     """Where somebody has put something else under our keys, the step deletes it and goes on."""
-    name = f"minutehand:{{{HERE}}}:{key}"
+    name = f"sweephand:{{{HERE}}}:{key}"
     redis_client.hset(name, "field", "value")
     lane = Lane("noop", 0)
     step = one_index.step(HERE, Moves(add=[due(1)]), [of("noop", room=5)], Ask(HOLD, enter=True, kick=lane))
@@ -363,7 +363,7 @@ def test_it_is_told_when_nothing_is_known_of_ticks(one_index: RedisIndex, redis_
     tick(one_index)
     step = one_index.step(HERE, Moves(), ask=Ask(wake=Wake(0, 60_000)))
     assert (step.asleep, step.lost) == (True, False)
-    redis_client.delete(f"minutehand:{{{HERE}}}:awake")
+    redis_client.delete(f"sweephand:{{{HERE}}}:awake")
     assert one_index.step(HERE, Moves(), ask=Ask(wake=Wake(0, 60_000))).lost
 
 

@@ -5,11 +5,11 @@ import signal
 import pytest
 import redis
 
-from infra.local.service import free_port
-from infra.local.valkey import Valkey
-from shared.adapters.redis_index import RedisIndex, Server
-from shared.domain.errors import IndexUnavailableError
-from shared.ports.index import Moves
+from infra.local.services.service import free_port
+from infra.local.services.valkey import Valkey
+from sweephand.adapters.redis import RedisIndex, Server
+from sweephand.domain.errors import IndexUnavailableError
+from sweephand.ports.index import Moves
 from tests.index.conftest import TlsProxy
 from tests.index.test_contract import HERE, add, claim, due, ns
 

@@ -5,9 +5,9 @@ import threading
 import pytest
 import redis
 
-from shared.adapters import redis_index
-from shared.adapters.redis_index import RedisIndex
-from shared.ports.index import Ask, Lane, Moves
+from sweephand.adapters import redis as redis_index
+from sweephand.adapters.redis import RedisIndex
+from sweephand.ports.index import Ask, Lane, Moves
 from tests.index.test_contract import HERE
 from tests.waiting import blocked, wait_until
 

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from infra.local.processes import children, command_line
+from infra.local.services.processes import children, command_line
 
 
 def family(pid: int) -> set[int]:

@@ -1,4 +1,4 @@
-"""`minutehand dev` as a person meets it: one command, one address, one Ctrl-C."""
+"""`sweephand dev` as a person meets it: one command, one address, one Ctrl-C."""
 
 import os
 import shlex
@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local.service import free_port
-from infra.local.stack import Stack
+from infra.local.services.service import free_port
+from infra.local.services.services import Stack
 from tests.local.leftovers import family, wait_until_gone
 
 ROOT = Path(__file__).parents[2]
-RESERVED = ("SUPABASE_URL", "SUPABASE_KEY", "REDIS_URL", "MINUTEHAND_API_KEYS", "MINUTEHAND_API_KEY", "MAIL_URL")
+RESERVED = ("SUPABASE_URL", "SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS", "SWEEPHAND_API_KEY", "MAIL_URL")
 """Variables of the shell that starts the tests that would change what is tested."""
 
 
@@ -88,7 +88,7 @@ def test_functions_are_served_with_their_environment(dev: Dev) -> None:
     """The gateway listens on PORT, and its functions know the services and the key."""
     answer = httpx.get(dev.url + "/jobs").json()
     assert answer["function"] == "list_jobs"
-    assert answer["env"]["MINUTEHAND_API_KEYS"] == "dev-key"
+    assert answer["env"]["SWEEPHAND_API_KEYS"] == "dev-key"
     assert all(answer["env"].values())
 
 
@@ -105,8 +105,8 @@ def test_env_file_is_private_and_can_be_sourced(dev: Dev) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     values = dict(line.split("=", 1) for line in shlex.split(path.read_text()))
     wanted = "SUPABASE_URL SUPABASE_KEY REDIS_URL DATABASE_URL MAIL_URL MAIL_FROM STORAGE_PREFIXES"
-    assert {*wanted.split(), "MINUTEHAND_URL", "MINUTEHAND_API_KEY"} <= values.keys()
-    assert values["MINUTEHAND_URL"] == dev.url
+    assert {*wanted.split(), "SWEEPHAND_URL", "SWEEPHAND_API_KEY"} <= values.keys()
+    assert values["SWEEPHAND_URL"] == dev.url
 
 
 def test_what_lies_in_the_folder_is_the_owners_alone(dev: Dev) -> None:
@@ -132,7 +132,7 @@ def test_taken_port_is_one_line(dev: Dev, tmp_path: Path) -> None:
     """A port in use is told in one line, before anything is started or written."""
     done = _refused(dev.port, tmp_path / "data")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"minutehand: port {dev.port} is in use: set PORT to another one\n"
+    assert done.stderr == f"sweephand: port {dev.port} is in use: set PORT to another one\n"
     assert not (tmp_path / "data").exists()
 
 
@@ -150,7 +150,7 @@ def test_value_without_sense_is_one_line(tmp_path: Path, name: str, value: str) 
     command, env = _command(free_port(), tmp_path)
     done = subprocess.run(command, env={**env, name: value}, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"minutehand: {name} is a number")
+    assert done.stderr.startswith(f"sweephand: {name} is a number")
 
 
 def test_named_services_are_used_in_place_of_local_ones(stack: Stack, tmp_path: Path) -> None:
@@ -160,8 +160,8 @@ def test_named_services_are_used_in_place_of_local_ones(stack: Stack, tmp_path: 
     assert not (dev.data / "postgres").exists()
     assert not (dev.data / "valkey").exists()
     seen = httpx.get(dev.url + "/jobs").json()["env"]
-    assert seen["MINUTEHAND_API_KEYS"] != "dev-key"
-    assert f"API key   {seen['MINUTEHAND_API_KEYS']}\n" in dev.said
+    assert seen["SWEEPHAND_API_KEYS"] != "dev-key"
+    assert f"API key   {seen['SWEEPHAND_API_KEYS']}\n" in dev.said
     assert (seen["SUPABASE_URL"], seen["REDIS_URL"]) == (named["SUPABASE_URL"], named["REDIS_URL"])
     dev.process.terminate()
     dev.process.communicate()

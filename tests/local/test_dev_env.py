@@ -1,9 +1,9 @@
-"""Which services `minutehand dev` uses, and what it tells of them."""
+"""Which services `sweephand dev` uses, and what it tells of them."""
 
 import pytest
 
 from infra.local.dev_env import Given
-from infra.local.service import ServiceError
+from infra.local.services.service import ServiceError
 
 LOCAL = {
     "SUPABASE_URL": "http://127.0.0.1:1",
@@ -23,7 +23,7 @@ def test_local_services_are_used_unless_others_are_named() -> None:
     assert not given.index
     values = given.over(LOCAL, "http://127.0.0.1:8080")
     assert values | LOCAL == values
-    assert values["MINUTEHAND_API_KEY"] == "dev-key"
+    assert values["SWEEPHAND_API_KEY"] == "dev-key"
 
 
 def test_each_real_service_replaces_its_local_one() -> None:
@@ -51,16 +51,16 @@ def test_addresses_of_an_earlier_run_are_not_taken_for_real_services() -> None:
 
 
 def test_callers_keys_and_mail_win() -> None:
-    """MINUTEHAND_API_KEYS replaces dev-key, and the first of them is the one told."""
-    given = Given.of({"MINUTEHAND_API_KEYS": "a,b", "MAIL_URL": "smtp://host"}, frozenset())
+    """SWEEPHAND_API_KEYS replaces dev-key, and the first of them is the one told."""
+    given = Given.of({"SWEEPHAND_API_KEYS": "a,b", "MAIL_URL": "smtp://host"}, frozenset())
     values = given.over(LOCAL, "u")
-    assert (values["MINUTEHAND_API_KEY"], values["MAIL_URL"]) == ("a", "smtp://host")
+    assert (values["SWEEPHAND_API_KEY"], values["MAIL_URL"]) == ("a", "smtp://host")
 
 
 @pytest.mark.parametrize(("keys", "told"), [("sha256:00, plain", "plain"), ("sha256:00", "YOUR-KEY")])
 def test_hash_is_not_told_as_a_key(keys: str, told: str) -> None:
     """Of hashed keys nobody can be told what to send."""
-    assert Given.of({"MINUTEHAND_API_KEYS": keys}, frozenset()).over(LOCAL, "u")["MINUTEHAND_API_KEY"] == told
+    assert Given.of({"SWEEPHAND_API_KEYS": keys}, frozenset()).over(LOCAL, "u")["SWEEPHAND_API_KEY"] == told
 
 
 @pytest.mark.parametrize(
@@ -71,22 +71,22 @@ def test_hash_is_not_told_as_a_key(keys: str, told: str) -> None:
         {"MAIL_URL": "smtp://mail.example.com"},
         {"STORAGE_PREFIXES": "s3://bucket/in/"},
         {"STORAGE_PREFIXES": "file:///objects/, gs://bucket/out/"},
-        {**SUPABASE, "MINUTEHAND_API_KEYS": "dev-key", "MINUTEHAND_API_KEY": "dev-key"},
-        {**SUPABASE, "MINUTEHAND_API_KEYS": "a, dev-key"},
+        {**SUPABASE, "SWEEPHAND_API_KEYS": "dev-key", "SWEEPHAND_API_KEY": "dev-key"},
+        {**SUPABASE, "SWEEPHAND_API_KEYS": "a, dev-key"},
     ],
 )
 def test_known_key_opens_nothing_real(named: dict[str, str]) -> None:
     """With anything real behind the API its key is made by chance, and told: also where a shell has dev-key set."""
     first, second = (Given.of(named, frozenset()).over(LOCAL, "u") for _ in range(2))
     for values in (first, second):
-        assert values["MINUTEHAND_API_KEYS"] == values["MINUTEHAND_API_KEY"]
-        assert len(values["MINUTEHAND_API_KEY"]) >= 32
-    assert first["MINUTEHAND_API_KEY"] != second["MINUTEHAND_API_KEY"]
+        assert values["SWEEPHAND_API_KEYS"] == values["SWEEPHAND_API_KEY"]
+        assert len(values["SWEEPHAND_API_KEY"]) >= 32
+    assert first["SWEEPHAND_API_KEY"] != second["SWEEPHAND_API_KEY"]
 
 
 def test_key_that_was_chosen_stays() -> None:
-    """A key of one's own is kept with real services, and a stale MINUTEHAND_API_KEY is not told in its place."""
-    own = {**SUPABASE, "MINUTEHAND_API_KEYS": "one-of-mine,other-of-mine"}
+    """A key of one's own is kept with real services, and a stale SWEEPHAND_API_KEY is not told in its place."""
+    own = {**SUPABASE, "SWEEPHAND_API_KEYS": "one-of-mine,other-of-mine"}
     for asked, told in (("", "one-of-mine"), ("other-of-mine", "other-of-mine"), ("dev-key", "one-of-mine")):
-        values = Given.of({**own, "MINUTEHAND_API_KEY": asked}, frozenset()).over(LOCAL, "u")
-        assert (values["MINUTEHAND_API_KEYS"], values["MINUTEHAND_API_KEY"]) == (own["MINUTEHAND_API_KEYS"], told)
+        values = Given.of({**own, "SWEEPHAND_API_KEY": asked}, frozenset()).over(LOCAL, "u")
+        assert (values["SWEEPHAND_API_KEYS"], values["SWEEPHAND_API_KEY"]) == (own["SWEEPHAND_API_KEYS"], told)

@@ -8,8 +8,8 @@ import httpx
 import psycopg
 import pytest
 
-from infra.local.stack import Stack
-from infra.local.supabase_keys import jwt
+from infra.local.services.services import Stack
+from infra.local.services.supabase_keys import jwt
 
 WHO = "/rest/v1/rpc/edge_test_who"
 

@@ -1,14 +1,14 @@
-"""What `minutehand dev` says of names, lines and proxies."""
+"""What `sweephand dev` says of names, lines and proxies."""
 
 from pathlib import Path
 
 import pytest
 
-from infra.local.check import misspelt
 from infra.local.dev_env import NAMES
-from infra.local.job_lines import JobLines, printable
-from shared.adapters.entered import label
-from shared.config import without_proxies
+from infra.local.serving.check_handlers import misspelt
+from infra.local.serving.job_lines import JobLines, printable
+from sweephand.adapters.entered import label
+from sweephand.settings import without_proxies
 
 JOB = "01a20beb-3fff-778c-a960-c59147d11b4d"
 

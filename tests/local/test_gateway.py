@@ -6,10 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local import routes
-from infra.local.function_server import Functions, FunctionServer
-from infra.local.gateway import Gateway
-from infra.local.routes import Events, Route
+from infra.local.serving import routes
+from infra.local.serving.function_server import Functions, FunctionServer
+from infra.local.serving.route_gateway import Gateway
+from infra.local.serving.routes import Events, Route
 
 TINY = Path(__file__).with_name("tiny_functions.py")
 

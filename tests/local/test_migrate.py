@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from infra.local.postgres import _installation
-from infra.local.stack import Stack
-from infra.migrate import FOLDER, MigrationError, migrate, migrations
+from infra.local.services.postgres import _installation
+from infra.local.services.services import Stack
+from infra.supabase.migrate import FOLDER, MigrationError, migrate, migrations
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def database_url(stack: Stack) -> Iterator[str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with two migrations, the second of which needs the first."""
-    (tmp_path / "20250102000000_minutehand_b.sql").write_text("insert into t values (1), (2); select 5 % 3;")
-    (tmp_path / "20250101000000_minutehand_a.sql").write_text("create table t (i int primary key);")
+    (tmp_path / "20250102000000_sweephand_b.sql").write_text("insert into t values (1), (2); select 5 % 3;")
+    (tmp_path / "20250101000000_sweephand_a.sql").write_text("create table t (i int primary key);")
     return tmp_path
 
 
@@ -45,12 +45,12 @@ def test_migrations_are_applied_in_order_and_recorded(database_url: str, folder:
     """Each is recorded by version, name and text, in the CLI's own table."""
     said: list[str] = []
     names = migrate(database_url, folder=folder, say=said.append)
-    assert names == ["20250101000000_minutehand_a", "20250102000000_minutehand_b"]
+    assert names == ["20250101000000_sweephand_a", "20250102000000_sweephand_b"]
     assert said == [f"applied {name}" for name in names]
     record = "select version, name, statements from supabase_migrations.schema_migrations order by version"
     assert _rows(database_url, record)[0] == (
         "20250101000000",
-        "minutehand_a",
+        "sweephand_a",
         ["create table t (i int primary key);"],
     )
 
@@ -70,21 +70,21 @@ def test_runs_at_once_apply_each_migration_once(database_url: str, folder: Path)
 
 def test_failed_migration_leaves_nothing_of_itself(database_url: str, folder: Path) -> None:
     """A migration is one transaction: its earlier statements and its record go with the failing one."""
-    (folder / "20250103000000_minutehand_c.sql").write_text("create table u (); insert into t values (1);")
+    (folder / "20250103000000_sweephand_c.sql").write_text("create table u (); insert into t values (1);")
     with pytest.raises(psycopg.errors.UniqueViolation):
         migrate(database_url, folder=folder, say=lambda _: None)
     count = "select to_regclass('u'), count(*) from supabase_migrations.schema_migrations"
     assert _rows(database_url, count) == [(None, 2)]
 
 
-def test_database_of_a_newer_minutehand_is_refused(database_url: str, folder: Path) -> None:
+def test_database_of_a_newer_sweephand_is_refused(database_url: str, folder: Path) -> None:
     """An older checkout changes nothing in a database that a newer one has migrated."""
-    newer = folder / "20250103000000_minutehand_c.sql"
+    newer = folder / "20250103000000_sweephand_c.sql"
     newer.write_text("create table u ();")
     migrate(database_url, folder=folder, say=lambda _: None)
     newer.unlink()
-    (folder / "20250104000000_minutehand_d.sql").write_text("create table v ();")
-    with pytest.raises(MigrationError, match=r"newer Minutehand.*20250103000000_minutehand_c"):
+    (folder / "20250104000000_sweephand_d.sql").write_text("create table v ();")
+    with pytest.raises(MigrationError, match=r"newer Sweephand.*20250103000000_sweephand_c"):
         migrate(database_url, folder=folder, say=lambda _: None)
     assert _rows(database_url, "select to_regclass('v')") == [(None,)]
 
@@ -111,7 +111,7 @@ TEAR_DOWN = re.findall(r"```sql\n(drop schema.+?)```", GUIDE, re.DOTALL)[0]
 BACKUP, RESTORE = (
     re.findall(rf"```sh\n({start}.+?)```", GUIDE, re.DOTALL)[0] for start in ("pg_dump", "pg_restore")
 )
-FUNCTIONS = "select proname from pg_proc where starts_with(proname, 'minutehand_') order by 1"
+FUNCTIONS = "select proname from pg_proc where starts_with(proname, 'sweephand_') order by 1"
 
 
 def _quiet(_line: str) -> None:
@@ -121,7 +121,7 @@ def _quiet(_line: str) -> None:
 def _run(script: str, url: str, cwd: Path) -> None:
     path = f"{_installation() / 'bin'}:{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "DATABASE_URL": url}
-    script = script.replace(".venv/bin/minutehand", f"{sys.executable} -m shared.cli.app")
+    script = script.replace(".venv/bin/sweephand", f"{sys.executable} -m sweephand")
     root = str(Path(__file__).parents[2])
     env["PYTHONPATH"] = root
     done = subprocess.run(
@@ -141,7 +141,7 @@ def test_backup_is_restored_as_the_guide_says(database_url: str, stack: Stack, t
     migrate(database_url, say=_quiet)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("create table public.shop as select 1 as i")
-        connection.execute("select minutehand.enqueue('kept', '{\"a\": 1}')")
+        connection.execute("select sweephand.enqueue('kept', '{\"a\": 1}')")
     _run(BACKUP, database_url, tmp_path)
     name = f"restored_{uuid4().hex}"
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
@@ -151,8 +151,8 @@ def test_backup_is_restored_as_the_guide_says(database_url: str, stack: Stack, t
             _run(RESTORE, fresh, tmp_path)
             for query in (
                 FUNCTIONS,
-                "select id, type, payload from minutehand.jobs",
-                "select id from minutehand.open",
+                "select id, type, payload from sweephand.jobs",
+                "select id from sweephand.open",
             ):
                 assert _rows(fresh, query) == _rows(database_url, query) != []
             called = "has_function_privilege(%s, oid, 'execute')"
@@ -175,7 +175,7 @@ def test_torn_down_record_is_made_anew(database_url: str, forgets: bool) -> None
         assert connection.execute(FUNCTIONS.encode()).fetchall() == []
     said: list[str] = []
     assert migrate(database_url, say=said.append) == names
-    assert ("the schema minutehand is gone" in said[0]) is not forgets
+    assert ("the schema sweephand is gone" in said[0]) is not forgets
     assert _rows(database_url, FUNCTIONS) == functions
     assert migrate(database_url, say=_quiet) == []
 
@@ -183,8 +183,8 @@ def test_torn_down_record_is_made_anew(database_url: str, forgets: bool) -> None
 @pytest.mark.parametrize(
     ("lost", "told"),
     [
-        ("drop schema minutehand cascade", "minutehand should be there and is not"),
-        ("drop function public.minutehand_health_v1", "public.minutehand_health_v1 should be there and is not"),
+        ("drop schema sweephand cascade", "sweephand should be there and is not"),
+        ("drop function public.sweephand_health_v1", "public.sweephand_health_v1 should be there and is not"),
     ],
 )
 def test_half_of_a_record_is_refused(database_url: str, lost: str, told: str) -> None:

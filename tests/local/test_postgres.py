@@ -13,11 +13,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infra.local import postgres as postgres_module
-from infra.local import unprivileged
-from infra.local.postgres import SUPERUSER, Postgres
-from infra.local.service import ServiceError
-from infra.local.stack import Stack
+from infra.local.services import postgres as postgres_module
+from infra.local.services import run_as
+from infra.local.services.postgres import SUPERUSER, Postgres
+from infra.local.services.service import ServiceError
+from infra.local.services.services import Stack
 
 ROOT = Path(__file__).parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -106,12 +106,12 @@ def test_plain_user_needs_no_root(tmp_path: Path) -> None:
     helper = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
     helper += [f"--inh-caps={rights}", f"--ambient-caps={rights}", "--"]
     code = (
-        "import os, sys; from pathlib import Path; from infra.local import postgres;"
+        "import os, sys; from pathlib import Path; from infra.local.services import postgres;"
         "postgres._installation = lambda: Path(sys.argv[2]);"
         "p = postgres.Postgres(Path(sys.argv[1]), password='p'); p.start();"
         "print(os.geteuid(), os.stat(sys.argv[1]).st_uid, os.stat(f'/proc/{p.pid}').st_uid); p.stop()"
     )
-    programs = unprivileged.readable_copy(postgres_module._installation())
+    programs = run_as.readable_copy(postgres_module._installation())
     command = [*helper, sys.executable, "-c", code, str(tmp_path / "data"), str(programs)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.split() == [str(uid)] * 3, done.stderr
@@ -133,12 +133,10 @@ def test_closed_programs_and_closed_data(
     """In a home that only root may enter, the programs are copied to where all can read them; the data stays."""
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    closed = unprivileged.readable_copy(postgres_module._installation(), home)
+    closed = run_as.readable_copy(postgres_module._installation(), home)
     monkeypatch.setattr(postgres_module, "_installation", lambda: closed)
-    monkeypatch.setattr(unprivileged, "PROGRAMS", shared_folder)
-    monkeypatch.setattr(
-        unprivileged, "readable_copy", functools.partial(unprivileged.readable_copy, folder=shared_folder)
-    )
+    monkeypatch.setattr(run_as, "PROGRAMS", shared_folder)
+    monkeypatch.setattr(run_as, "readable_copy", functools.partial(run_as.readable_copy, folder=shared_folder))
     postgres = Postgres(home / "Größe 1" / "data", password="p")
     for _ in range(2):
         postgres.start()
@@ -155,7 +153,7 @@ def test_closed_programs_and_closed_data(
 def test_copy_that_another_user_put_there_is_replaced(shared_folder: Path, trap: str) -> None:
     """Who may write to /var/tmp cannot choose what PostgreSQL's user runs."""
     installation = postgres_module._installation()
-    name = unprivileged.readable_copy(installation, shared_folder).relative_to(shared_folder).parts[0]
+    name = run_as.readable_copy(installation, shared_folder).relative_to(shared_folder).parts[0]
     target, uid = shared_folder / name, pwd.getpwnam("daemon").pw_uid
     if trap == "open":
         target.chmod(0o777)
@@ -170,7 +168,7 @@ def test_copy_that_another_user_put_there_is_replaced(shared_folder: Path, trap:
             foreign.mkdir()
             target.symlink_to(foreign)
         os.chown(target, uid, uid, follow_symlinks=False)
-    made = unprivileged.readable_copy(installation, shared_folder)
+    made = run_as.readable_copy(installation, shared_folder)
     assert (target.lstat().st_uid, target.lstat().st_mode & 0o7777) == (0, 0o755)
     assert (made / "bin" / "postgres").read_bytes() == (installation / "bin" / "postgres").read_bytes()
     assert not any(path.lstat().st_uid for path in target.rglob("*"))

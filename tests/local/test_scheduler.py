@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from infra.local.scheduler import MOST, Scheduler, WakeServer, describe
+from infra.local.serving.scheduler import MOST, Scheduler, WakeServer, describe
 
 
 def test_idle_tick_is_not_told() -> None:

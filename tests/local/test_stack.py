@@ -12,9 +12,9 @@ import psycopg
 import pytest
 import redis
 
-from infra.local.service import ServiceError
-from infra.local.stack import Stack
-from infra.local.supabase_keys import service_role_jwt
+from infra.local.services.service import ServiceError
+from infra.local.services.services import Stack
+from infra.local.services.supabase_keys import service_role_jwt
 from tests.local.leftovers import family, wait_until_gone
 
 
@@ -86,7 +86,7 @@ def test_each_service_can_be_killed_and_started(stack: Stack, name: str) -> None
 STARTS_A_STACK = """
 import sys
 from pathlib import Path
-from infra.local.stack import Stack
+from infra.local.services.services import Stack
 Stack(Path(sys.argv[1])).start()
 print("up", flush=True)
 sys.stdin.read()

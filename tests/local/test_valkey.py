@@ -8,9 +8,9 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
 
-from infra.local.service import ServiceError
-from infra.local.stack import Stack
-from infra.local.valkey import Valkey
+from infra.local.services.service import ServiceError
+from infra.local.services.services import Stack
+from infra.local.services.valkey import Valkey
 
 
 @pytest.mark.parametrize(("appendonly", "kept"), [(True, b"1"), (False, None)])

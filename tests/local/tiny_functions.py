@@ -15,7 +15,7 @@ def _echo(name: str, request: flask.Request) -> dict[str, Any]:
         "path": request.path,
         "query": request.query_string.decode(),
         "bytes": len(request.get_data()),
-        "env": {key: os.environ.get(key) for key in ("SUPABASE_URL", "REDIS_URL", "MINUTEHAND_API_KEYS")},
+        "env": {key: os.environ.get(key) for key in ("SUPABASE_URL", "REDIS_URL", "SWEEPHAND_API_KEYS")},
     }
 
 

@@ -24,15 +24,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from infra.local.stack import Stack
-from shared.adapters import direct_rpc
-from shared.adapters.redis_index import RedisIndex, Server
-from shared.adapters.rpc_record import RpcRecord
-from shared.domain.job import MAX_CRASHES, Idempotency, NewJob
-from shared.domain.outcome import GaveUp, Raised
-from shared.domain.policy import Attempt, Dead, Decision, Done, RetryAfter, Unstarted, decide
-from shared.ports.index import Ask, Claimed, ClaimQuota, Lane, Moves
-from shared.ports.record import CreateOutcome, Settlement, Start, Verdict
+from infra.local.services.services import Stack
+from sweephand.adapters import direct as direct_rpc
+from sweephand.adapters.redis import RedisIndex, Server
+from sweephand.adapters.rpc_record import RpcRecord
+from sweephand.domain.job import MAX_CRASHES, Idempotency, NewJob
+from sweephand.domain.outcome import GaveUp, Raised
+from sweephand.domain.retry_policy import Attempt, Dead, Decision, Done, RetryAfter, Unstarted, decide
+from sweephand.ports.index import Ask, Claimed, ClaimQuota, Lane, Moves
+from sweephand.ports.record import CreateOutcome, Settlement, Start, Verdict
 from tests.conftest import empty_record
 
 TYPES = ("one", "two")
@@ -116,7 +116,7 @@ class Machine(RuleBasedStateMachine):
             self.jobs[str(new.id)] = Job(retries, due)
         if not due:
             self.sql.execute(
-                "update minutehand.open set run_at = now() + interval '1 min' where id = any(%s)",
+                "update sweephand.open set run_at = now() + interval '1 min' where id = any(%s)",
                 ([new.id for new in made],),
             )
         if indexed:
@@ -172,8 +172,8 @@ class Machine(RuleBasedStateMachine):
         """A user deletes a job and inserts another under its id, in one transaction."""
         id_ = data.draw(st.sampled_from(sorted(self.jobs)))
         with self.sql.transaction():
-            self.sql.execute("delete from minutehand.jobs where id = %s", (id_,))
-            self.sql.execute("insert into minutehand.jobs (id, type) values (%s, 'one')", (id_,))
+            self.sql.execute("delete from sweephand.jobs where id = %s", (id_,))
+            self.sql.execute("insert into sweephand.jobs (id, type) values (%s, 'one')", (id_,))
         self.jobs[id_] = Job(3, due=True)
 
     @rule(which=st.integers(0, 1), tell=st.booleans())
@@ -362,17 +362,17 @@ class Machine(RuleBasedStateMachine):
         """Redis has entries of jobs that are long done."""
         if self.installation:
             for id_ in self.jobs:
-                self.redis.zadd(f"minutehand:{{{self.installation}}}:due:one:0", {id_: 1}, nx=True)
+                self.redis.zadd(f"sweephand:{{{self.installation}}}:due:one:0", {id_: 1}, nx=True)
 
     def _lapse(self) -> None:
         self.sql.execute(
-            "update minutehand.leases set started_at = now() - interval '2 h', until = now() - interval '1 h'"
+            "update sweephand.leases set started_at = now() - interval '2 h', until = now() - interval '1 h'"
         )
         for job in self.jobs.values():
             job.lapsed = job.lapsed or job.status == "in_progress"
 
     def _become_due(self) -> None:
-        self.sql.execute("update minutehand.open set run_at = least(run_at, now())")
+        self.sql.execute("update sweephand.open set run_at = least(run_at, now())")
         for job in self.jobs.values():
             job.due = True
         for key in self.redis.keys("*:due:*"):
@@ -403,7 +403,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "jobs"):
             return
         rows = self.sql.execute(
-            "select id::text, status, attempt, crashes, reason from minutehand.job_state"
+            "select id::text, status, attempt, crashes, reason from sweephand.job_state"
         ).fetchall()
         assert {row[0] for row in rows} == set(self.jobs)
         for id_, status, attempt, crashes, reason in rows:
@@ -414,7 +414,7 @@ class Machine(RuleBasedStateMachine):
             assert attempt - crashes - job.lost <= job.max_retries + 1
             assert (status == "failed") == (reason is not None)
             assert len(set(job.entries)) == len(job.entries)
-        history = self.sql.execute("select id::text, count(*) from minutehand.errors group by 1").fetchall()
+        history = self.sql.execute("select id::text, count(*) from sweephand.errors group by 1").fetchall()
         for id_, errors in history:
             assert errors == self.jobs[id_].attempt - (self.jobs[id_].status == "completed")
 

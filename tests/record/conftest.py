@@ -8,27 +8,28 @@ import psycopg
 import pytest
 import supabase
 
-from infra.local.stack import Stack
-from shared.adapters import direct_rpc, supabase_rpc
-from shared.adapters.clock import SystemClock
-from shared.adapters.direct_rpc import DirectRpc
-from shared.adapters.rpc_record import RpcRecord
-from shared.adapters.supabase_rpc import SupabaseRpc
-from shared.domain.job import NewJob
-from shared.domain.policy import Done
-from shared.ports.record import Record, Settlement, Start
+from infra.local.services.services import Stack
+from sweephand.adapters import direct as direct_rpc
+from sweephand.adapters import rest as rest_rpc
+from sweephand.adapters.clock import SystemClock
+from sweephand.adapters.direct import DirectRpc
+from sweephand.adapters.rest import SupabaseRpc
+from sweephand.adapters.rpc_record import RpcRecord
+from sweephand.domain.job import NewJob
+from sweephand.domain.retry_policy import Done
+from sweephand.ports.record import Record, Settlement, Start
 
 LEASES = {"noop": 30_000, "other": 30_000}
 
 
 def with_secret_key(stack: Stack) -> SupabaseRpc:
     """Return the functions' own transport, with a new-style secret key."""
-    return supabase_rpc.connect(stack.env["SUPABASE_URL"], stack.env["SUPABASE_KEY"])
+    return rest_rpc.connect(stack.env["SUPABASE_URL"], stack.env["SUPABASE_KEY"])
 
 
 def with_legacy_jwt(stack: Stack) -> SupabaseRpc:
     """Return the functions' own transport, with a service_role JWT."""
-    return supabase_rpc.connect(stack.env["SUPABASE_URL"], stack.service_role_key)
+    return rest_rpc.connect(stack.env["SUPABASE_URL"], stack.service_role_key)
 
 
 def with_supabase(stack: Stack) -> SupabaseRpc:
@@ -91,5 +92,5 @@ def done(start: Start) -> Settlement:
 def lapse(sql: psycopg.Connection) -> None:
     """Let every lease expire, as if its time had passed."""
     sql.execute(
-        "update minutehand.leases set started_at = now() - interval '2 min', until = now() - interval '1 min'"
+        "update sweephand.leases set started_at = now() - interval '2 min', until = now() - interval '1 min'"
     )

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from shared.adapters.clock import SystemClock
-from shared.domain.errors import RecordRefusedError
-from shared.domain.job import Idempotency, JobJson, NewJob
-from shared.domain.policy import Dead, Decision, Done, RetryAfter, Unstarted
-from shared.ports.record import CreateOutcome, Record, Settlement, Verdict
+from sweephand.adapters.clock import SystemClock
+from sweephand.domain.errors import RecordRefusedError
+from sweephand.domain.job import Idempotency, JobJson, NewJob
+from sweephand.domain.retry_policy import Dead, Decision, Done, RetryAfter, Unstarted
+from sweephand.ports.record import CreateOutcome, Record, Settlement, Verdict
 from tests.record.conftest import LEASES, a_job, done, lapse, made, started
 
 HORIZON = 300_000
@@ -86,14 +86,14 @@ def test_creating_twice_under_one_id_creates_once(record: Record, sql: psycopg.C
     """Asking again after a lost answer, with the same id, changes nothing."""
     job = a_job()
     assert record.create([job]).jobs == record.create([job]).jobs
-    assert sql.execute("select count(*) from minutehand.open").fetchone() == (1,)
+    assert sql.execute("select count(*) from sweephand.open").fetchone() == (1,)
 
 
 def test_a_batch_is_created_whole_or_not_at_all(record: Record, sql: psycopg.Connection) -> None:
     """One job that the tables refuse takes the batch with it."""
     with pytest.raises(RecordRefusedError):
         record.create([a_job(), a_job(priority=10)])
-    assert sql.execute("select count(*) from minutehand.jobs").fetchone() == (0,)
+    assert sql.execute("select count(*) from sweephand.jobs").fetchone() == (0,)
 
 
 def test_a_batch_comes_back_in_order(record: Record) -> None:
@@ -123,12 +123,12 @@ def test_a_key_is_forgotten_after_a_day(record: Record, sql: psycopg.Connection)
     """A key of more than 24 hours names a new request, and a tick's page deletes old ones."""
     first = record.create([a_job()], Idempotency("me", "k", "hash"))
     record.create([a_job()], Idempotency("me", "old", "hash"))
-    sql.execute("update minutehand.idempotency set created_at = now() - interval '25 hours'")
+    sql.execute("update sweephand.idempotency set created_at = now() - interval '25 hours'")
     again = record.create([a_job()], Idempotency("me", "k", "other"))
     assert again.outcome is CreateOutcome.CREATED
     assert again.jobs[0]["id"] != first.jobs[0]["id"]
     record.page(["noop"], HORIZON, 10)
-    assert sql.execute("select key from minutehand.idempotency").fetchall() == [("k",)]
+    assert sql.execute("select key from sweephand.idempotency").fetchall() == [("k",)]
 
 
 def test_a_key_used_at_once_by_many_creates_one_job(record: Record) -> None:
@@ -443,9 +443,9 @@ def test_a_page_leaves_out_other_types_and_says_so(record: Record) -> None:
 
 
 def test_a_paused_type_is_left_out(record: Record, sql: psycopg.Connection) -> None:
-    """A type in `minutehand.paused` is not on the page, and is named as paused."""
+    """A type in `sweephand.paused` is not on the page, and is named as paused."""
     made(record)
-    sql.execute("insert into minutehand.paused (type) values ('noop')")
+    sql.execute("insert into sweephand.paused (type) values ('noop')")
     page = record.page(["noop"], HORIZON, 10)
     assert not page.jobs
     assert page.paused == {"noop"}
@@ -535,9 +535,9 @@ def test_four_crashes_fail_a_job(record: Record, sql: psycopg.Connection) -> Non
 
 
 def test_a_job_inserted_by_sql_is_like_any_other(record: Record, sql: psycopg.Connection) -> None:
-    """Plain INSERT and `minutehand.enqueue` make jobs that are pending, due and startable."""
-    sql.execute("insert into minutehand.jobs (type, payload) values ('noop', '{\"by\": \"sql\"}')")
-    sql.execute("select minutehand.enqueue('noop', '{\"by\": \"enqueue\"}', now() - interval '1 hour', 5)")
+    """Plain INSERT and `sweephand.enqueue` make jobs that are pending, due and startable."""
+    sql.execute("insert into sweephand.jobs (type, payload) values ('noop', '{\"by\": \"sql\"}')")
+    sql.execute("select sweephand.enqueue('noop', '{\"by\": \"enqueue\"}', now() - interval '1 hour', 5)")
     page = record.page(["noop"], HORIZON, 10)
     starts = started(record, *(due.id for due in page.jobs))
     assert [start.payload["by"] for start in starts] == ["enqueue", "sql"]

@@ -12,24 +12,24 @@ import psycopg.conninfo
 import pytest
 from psycopg import sql as sql_text
 
-from infra.local.stack import Stack
-from shared import composition
-from shared.adapters import direct_rpc
-from shared.adapters.clock import SystemClock
-from shared.adapters.direct_rpc import DirectRpc
-from shared.adapters.rpc_record import RpcRecord
-from shared.adapters.supabase_rpc import SupabaseRpc
-from shared.domain.errors import (
+from infra.local.services.services import Stack
+from sweephand import app
+from sweephand.adapters import direct as direct_rpc
+from sweephand.adapters.clock import SystemClock
+from sweephand.adapters.direct import DirectRpc
+from sweephand.adapters.rest import SupabaseRpc
+from sweephand.adapters.rpc_record import RpcRecord
+from sweephand.domain.errors import (
     ConfigError,
     RecordRefusedError,
     RecordSetupError,
     RecordStatementError,
     RecordUnavailableError,
 )
-from shared.domain.job import NewJob
+from sweephand.domain.job import NewJob
+from tests.http.conftest import forget
 from tests.record.conftest import LEASES, a_job, made, started
 from tests.waiting import wait_until
-from tests.web.conftest import forget
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def direct(clean: Stack) -> Iterator[DirectRpc]:
 def cut_connections(sql: psycopg.Connection) -> int:
     """End every session of the transport, as a pooler or a restart does; return how many there were."""
     row = sql.execute(
-        "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where application_name = 'minutehand'"
+        "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where application_name = 'sweephand'"
     ).fetchone()
     assert row is not None
     return int(row[0])
@@ -52,34 +52,34 @@ def cut_connections(sql: psycopg.Connection) -> int:
 def test_dead_connections_are_made_anew(direct: DirectRpc, sql: psycopg.Connection) -> None:
     """A call whose connection the server has closed, as all others too, is made once more and answered."""
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: direct("minutehand_health_v1", {}), range(20)))
+        list(pool.map(lambda _: direct("sweephand_health_v1", {}), range(20)))
     assert cut_connections(sql) >= 1
-    assert direct("minutehand_health_v1", {})["schema"] >= 1
+    assert direct("sweephand_health_v1", {})["schema"] >= 1
 
 
 def test_a_stopped_server_is_unavailable(direct: DirectRpc, clean: Stack) -> None:
     """Without PostgreSQL a call says unavailable at once; when it is back the next one is answered."""
-    direct("minutehand_health_v1", {})
+    direct("sweephand_health_v1", {})
     clean.postgres.stop()
     try:
         with pytest.raises(RecordUnavailableError):
-            direct("minutehand_health_v1", {})
+            direct("sweephand_health_v1", {})
     finally:
         clean.postgres.start()
-    assert direct("minutehand_health_v1", {})["schema"] >= 1
+    assert direct("sweephand_health_v1", {})["schema"] >= 1
 
 
 def test_a_silent_server_has_a_limit(
     direct: DirectRpc, sql: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that takes the question and gives no answer is unavailable after ANSWER_TIMEOUT."""
-    direct("minutehand_health_v1", {})
+    direct("sweephand_health_v1", {})
     monkeypatch.setattr(direct_rpc, "ANSWER_TIMEOUT", 0.2)
     with sql.transaction():
-        sql.execute("lock table minutehand.jobs in access exclusive mode")
+        sql.execute("lock table sweephand.jobs in access exclusive mode")
         with pytest.raises(RecordUnavailableError, match=r"no answer in 0\.2 s"):
-            direct("minutehand_get_v1", {"id": str(uuid.uuid4())})
-    assert direct("minutehand_health_v1", {})["schema"] >= 1
+            direct("sweephand_get_v1", {"id": str(uuid.uuid4())})
+    assert direct("sweephand_health_v1", {})["schema"] >= 1
 
 
 def test_a_server_that_does_not_speak_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_a_server_that_does_not_speak_has_a_limit(monkeypatch: pytest.MonkeyPatc
     with socket.create_server(("127.0.0.1", 0)) as silent:
         rpc = direct_rpc.connect(f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x")
         with pytest.raises(RecordUnavailableError, match=r"no answer in 0\.2 s"):
-            rpc("minutehand_health_v1", {})
+            rpc("sweephand_health_v1", {})
 
 
 def _hang_up(server: socket.socket) -> None:
@@ -101,7 +101,7 @@ def test_others_run_while_a_connection_is_made() -> None:
         hung_up = pool.submit(_hang_up, server)
         rpc = direct_rpc.connect(f"postgresql://u@127.0.0.1:{server.getsockname()[1]}/x?sslmode=disable")
         with pytest.raises(RecordUnavailableError, match="closed the connection"):
-            rpc("minutehand_health_v1", {})
+            rpc("sweephand_health_v1", {})
         hung_up.result()
 
 
@@ -109,7 +109,7 @@ def test_a_wrong_password_is_the_operators(clean: Stack) -> None:
     """A password that PostgreSQL refuses is a matter of set-up, and is not repeated in what is said."""
     rpc = direct_rpc.connect(clean.postgres.url("postgres", "not-the-password"))
     with pytest.raises(RecordSetupError, match="check DATABASE_URL") as caught:
-        rpc("minutehand_health_v1", {})
+        rpc("sweephand_health_v1", {})
     assert "not-the-password" not in str(caught.value)
 
 
@@ -122,9 +122,9 @@ def test_what_is_no_url_is_said() -> None:
 def test_a_missing_function_is_the_operators(direct: DirectRpc) -> None:
     """A function or a parameter that the database lacks tells to apply the migrations."""
     with pytest.raises(RecordSetupError, match="apply the migrations"):
-        direct("minutehand_of_tomorrow_v1", {})
+        direct("sweephand_of_tomorrow_v1", {})
     with pytest.raises(RecordSetupError, match="apply the migrations"):
-        direct("minutehand_get_v1", {"of_tomorrow": 1})
+        direct("sweephand_get_v1", {"of_tomorrow": 1})
 
 
 def test_it_leaves_no_session_state(direct: DirectRpc) -> None:
@@ -160,7 +160,7 @@ def waiting(sql: psycopg.Connection, kind: str = "%") -> int:
     """Return how many of the transport's sessions are at work, of those that wait for `kind` of thing."""
     row = sql.execute(
         "select count(*) from pg_stat_activity"
-        " where application_name = 'minutehand' and state <> 'idle' and coalesce(wait_event_type, '') like %s",
+        " where application_name = 'sweephand' and state <> 'idle' and coalesce(wait_event_type, '') like %s",
         (kind,),
     ).fetchone()
     assert row is not None
@@ -177,11 +177,11 @@ def test_a_start_that_waited_sees_what_was_committed(clean: Stack, sql: psycopg.
         with psycopg.connect(clean.database_url) as other:
             token = str(uuid.uuid4())
             other.execute(
-                "select public.minutehand_start_v1(array[%s]::uuid[], %s, %s::jsonb, false, 1000000)",
+                "select public.sweephand_start_v1(array[%s]::uuid[], %s, %s::jsonb, false, 1000000)",
                 (job, token, json.dumps(LEASES)),
             )
             ended = [{"id": job, "token": token, "to": "completed"}]
-            other.execute("select public.minutehand_settle_v1(%s::jsonb)", (json.dumps(ended),))
+            other.execute("select public.sweephand_settle_v1(%s::jsonb)", (json.dumps(ended),))
             starting = pool.submit(started, record, job)
             wait_until(lambda: waiting(sql, "Lock"))
             other.commit()
@@ -199,17 +199,17 @@ def test_what_takes_too_long_is_cancelled_in_the_server(
     record = RpcRecord(direct)
     ids = made(record, a_job(), a_job())
     monkeypatch.setattr(direct_rpc, "STATEMENT_TIMEOUT", 0.3)
-    start_v1 = "alter function public.minutehand_start_v1 set lock_timeout = "
+    start_v1 = "alter function public.sweephand_start_v1 set lock_timeout = "
     sql.execute(start_v1 + "'0'")
     with ExitStack() as restoring:
         restoring.callback(sql.execute, start_v1 + "'50ms'")
         restoring.enter_context(sql.transaction())
-        sql.execute("lock table minutehand.open in access exclusive mode")
+        sql.execute("lock table sweephand.open in access exclusive mode")
         with pytest.raises(RecordStatementError, match="57014"):
             started(record, *ids)
         assert waiting(sql) == 0
         assert len(direct._idle) == 1
-    assert sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
+    assert sql.execute("select count(*) from sweephand.leases").fetchone() == (0,)
     assert {start.id for start in started(record, *ids)} == set(ids)
 
 
@@ -222,16 +222,16 @@ def test_a_commit_that_fails_is_an_error(direct: DirectRpc, sql: psycopg.Connect
     """What a deferred constraint of a user's refuses at the commit is not answered as done."""
     sql.execute("create table public.allowed (type text primary key)")
     sql.execute(
-        "alter table minutehand.jobs add constraint users_own foreign key (type) references public.allowed"
+        "alter table sweephand.jobs add constraint users_own foreign key (type) references public.allowed"
         " deferrable initially deferred"
     )
     try:
         with pytest.raises(RecordRefusedError, match="23503"):
             RpcRecord(direct).create([a_job()])
     finally:
-        sql.execute("alter table minutehand.jobs drop constraint users_own")
+        sql.execute("alter table sweephand.jobs drop constraint users_own")
         sql.execute("drop table public.allowed")
-    assert sql.execute("select count(*) from minutehand.jobs").fetchone() == (0,)
+    assert sql.execute("select count(*) from sweephand.jobs").fetchone() == (0,)
     assert len(made(RpcRecord(direct), a_job())) == 1
 
 
@@ -247,13 +247,13 @@ def test_an_error_leaves_the_session_as_it_was(direct: DirectRpc, sql: psycopg.C
 
 def test_a_session_that_an_error_ends_is_not_kept(direct: DirectRpc, sql: psycopg.Connection) -> None:
     """One that is cut while a transaction of its own has failed is not handed to the next call."""
-    direct("minutehand_health_v1", {})
+    direct("sweephand_health_v1", {})
     connection = direct._take()
     direct_rpc._answers(connection, [(b"begin", ()), (b"select 1 / 0", ())])
     cut_connections(sql)
     direct._give_back(connection)
     assert not direct._idle
-    assert direct("minutehand_health_v1", {})["schema"] >= 1
+    assert direct("sweephand_health_v1", {})["schema"] >= 1
 
 
 def test_threads_have_a_connection_each(direct: DirectRpc, sql: psycopg.Connection) -> None:
@@ -263,7 +263,7 @@ def test_threads_have_a_connection_each(direct: DirectRpc, sql: psycopg.Connecti
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):
             assert [str((record.get(uuid.UUID(job)) or {})["id"]) for job in ids] == ids
-            assert [job["id"] for job in pool.map(lambda job: direct("minutehand_get_v1", {"id": job}), ids)] == ids
+            assert [job["id"] for job in pool.map(lambda job: direct("sweephand_get_v1", {"id": job}), ids)] == ids
     assert 1 <= cut_connections(sql) <= 9
 
 
@@ -279,21 +279,21 @@ def test_megabytes_pass_both_ways(direct: DirectRpc) -> None:
 def test_names_may_hold_anything(direct: DirectRpc, sql: psycopg.Connection) -> None:
     """Types pass as they are, quotes, commas and braces included; a zero byte is refused, not cut at."""
     odd = ['a"b', "c,d", "{e}", "f\\g", "null", "", "ü"]
-    direct("minutehand_page_v1", {"types": odd, "horizon_ms": 1, "max_rows": 1, "after": None})
-    direct("minutehand_page_v1", {"types": [], "horizon_ms": 1, "max_rows": 1, "after": None})
+    direct("sweephand_page_v1", {"types": odd, "horizon_ms": 1, "max_rows": 1, "after": None})
+    direct("sweephand_page_v1", {"types": [], "horizon_ms": 1, "max_rows": 1, "after": None})
     with pytest.raises(RecordRefusedError, match=r"U\+0000"):
-        direct("minutehand_list_v1", {"status": None, "type": "no\0op", "max_rows": 1})
+        direct("sweephand_list_v1", {"status": None, "type": "no\0op", "max_rows": 1})
 
 
 def test_numbers_keep_their_value(direct: DirectRpc, rpc: SupabaseRpc | DirectRpc, sql: psycopg.Connection) -> None:
     """Integers beyond 64 bits and long decimals that SQL put into a payload come as over every other transport."""
     sql.execute(
-        "insert into minutehand.jobs (type, payload)"
+        "insert into sweephand.jobs (type, payload)"
         " values ('noop', '{\"i\": 123456789012345678901234567890, \"d\": 0.1234567890123456789}')"
     )
     [page] = RpcRecord(direct).page(["noop"], 1000, 10).jobs
-    job = direct("minutehand_get_v1", {"id": page.id})
-    assert job == rpc("minutehand_get_v1", {"id": page.id})
+    job = direct("sweephand_get_v1", {"id": page.id})
+    assert job == rpc("sweephand_get_v1", {"id": page.id})
     assert job["payload"]["i"] == 123456789012345678901234567890
 
 
@@ -302,9 +302,9 @@ def test_store_names_the_transport(clean: Stack, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DATABASE_URL", clean.database_url)
     monkeypatch.setenv("STORE", "direct")
     forget()
-    assert composition.record().health()["schema"] == 1
+    assert app.record().health()["schema"] == 1
     monkeypatch.setenv("STORE", "telepathy")
     forget()
     with pytest.raises(ConfigError, match="STORE must be rest or direct"):
-        composition.record()
+        app.record()
     forget()

@@ -5,19 +5,19 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from shared.adapters.record_errors import error_of
-from shared.domain.errors import (
-    MinutehandError,
+from sweephand.adapters.sqlstate import error_of
+from sweephand.domain.errors import (
     RecordRefusedError,
     RecordSetupError,
     RecordStatementError,
     RecordUnavailableError,
+    SweephandError,
 )
-from shared.domain.job import NewJob
-from shared.ports.record import Record
+from sweephand.domain.job import NewJob
+from sweephand.ports.record import Record
 from tests.record.conftest import a_job, made
 
-RAISED: dict[type[MinutehandError], tuple[str, ...]] = {
+RAISED: dict[type[SweephandError], tuple[str, ...]] = {
     RecordStatementError: (
         *("0A000", "2F002", "38000", "39000", "40002", "40P01", "44000", "54000", "55P03", "57014"),
         *("P0001", "P0002", "P0004", "XX000", "XX001"),
@@ -38,7 +38,7 @@ def raising(sql: psycopg.Connection) -> Iterator[None]:
         " return new; end $$"
     )
     sql.execute(
-        "create trigger users_own before insert on minutehand.jobs for each row execute function public.users_own()"
+        "create trigger users_own before insert on sweephand.jobs for each row execute function public.users_own()"
     )
     yield
     sql.execute("drop function public.users_own() cascade")
@@ -46,12 +46,12 @@ def raising(sql: psycopg.Connection) -> Iterator[None]:
 
 @pytest.mark.parametrize(("kind", "codes"), RAISED.items(), ids=lambda it: getattr(it, "__name__", ""))
 @pytest.mark.usefixtures("raising")
-def test_each_code_has_its_meaning(record: Record, kind: type[MinutehandError], codes: tuple[str, ...]) -> None:
+def test_each_code_has_its_meaning(record: Record, kind: type[SweephandError], codes: tuple[str, ...]) -> None:
     """What this statement failed with, what passes, what the caller sent and what an operator mends, told apart."""
     found = {}
     for code in codes:
         job = a_job()
-        with pytest.raises(MinutehandError) as caught:
+        with pytest.raises(SweephandError) as caught:
             record.create([NewJob(job.id, job.type, {"code": code})])
         found[code] = type(caught.value)
     assert found == dict.fromkeys(codes, kind)
@@ -67,7 +67,7 @@ def test_each_code_has_its_meaning(record: Record, kind: type[MinutehandError], 
         *((code, RecordSetupError) for code in ("PGRST202", "PGRST301", "42703", "404")),
     ],
 )
-def test_what_is_away_is_no_fault_of_a_statement(code: str, kind: type[MinutehandError]) -> None:
+def test_what_is_away_is_no_fault_of_a_statement(code: str, kind: type[SweephandError]) -> None:
     """A connection that fails, a server that stops, and what stands before PostgREST concern every statement."""
     assert type(error_of("a call", code, "", check="X")) is kind
 

@@ -4,11 +4,11 @@ import uuid
 
 import psycopg
 
-from shared.domain.json_value import JsonValue
-from shared.domain.policy import RetryAfter
-from shared.ports.record import Record, Settlement
-from shared.usecases import retention
-from shared.usecases.retention import SWEEP_EVERY, Retention
+from sweephand.domain.json_value import JsonValue
+from sweephand.domain.retry_policy import RetryAfter
+from sweephand.ports.record import Record, Settlement
+from sweephand.usecases import retention
+from sweephand.usecases.retention import SWEEP_EVERY, Retention
 from tests.record.conftest import a_job, done, made, started
 
 DAY = 86400
@@ -24,7 +24,7 @@ def finished(record: Record, count: int, type_: str = "noop") -> list[str]:
 def age(sql: psycopg.Connection, *ids: str, created: str = "40 days", ended: str = "31 days") -> None:
     """Let jobs have been created and finished so long ago."""
     sql.execute(
-        "update minutehand.finished set created_at = now() - %s::interval, finished_at = now() - %s::interval"
+        "update sweephand.finished set created_at = now() - %s::interval, finished_at = now() - %s::interval"
         " where id = any(%s)",
         (created, ended, list(ids)),
     )
@@ -32,7 +32,7 @@ def age(sql: psycopg.Connection, *ids: str, created: str = "40 days", ended: str
 
 def left(sql: psycopg.Connection) -> set[str]:
     """Return the ids of all jobs."""
-    return {str(job) for (job,) in sql.execute("select id from minutehand.jobs").fetchall()}
+    return {str(job) for (job,) in sql.execute("select id from sweephand.jobs").fetchall()}
 
 
 def test_old_finished_jobs_are_deleted_whole(record: Record, sql: psycopg.Connection) -> None:
@@ -48,7 +48,7 @@ def test_old_finished_jobs_are_deleted_whole(record: Record, sql: psycopg.Connec
     assert list(retention.prune(record, 30 * DAY)) == [3]
     assert left(sql) == {*young, *late, pending, running, failing}
     assert record.get(uuid.UUID(old[0])) is None
-    assert sql.execute("select count(*) from minutehand.finished").fetchone() == (2,)
+    assert sql.execute("select count(*) from sweephand.finished").fetchone() == (2,)
 
 
 def test_a_call_is_bounded_and_says_where_to_go_on(record: Record, sql: psycopg.Connection) -> None:
@@ -80,14 +80,14 @@ def test_a_sweep_rests_when_it_has_seen_all(record: Record, sql: psycopg.Connect
 def test_what_is_old_is_found_without_reading_what_is_not(record: Record, sql: psycopg.Connection) -> None:
     """Finding nothing to delete among 20,000 finished jobs touches a handful of pages."""
     sql.execute(
-        "insert into minutehand.finished (id, type, status, created_at, run_at, started_at, attempt, crashes)"
+        "insert into sweephand.finished (id, type, status, created_at, run_at, started_at, attempt, crashes)"
         " select gen_random_uuid(), 'noop', 'completed', now(), now(), now(), 1, 0 from generate_series(1, 20000)"
     )
     touched = [
         plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
         for _ in range(2)
         for ((plan,),) in sql.execute(
-            "explain (analyze, buffers, format json) select public.minutehand_prune_v1(86400)"
+            "explain (analyze, buffers, format json) select public.sweephand_prune_v1(86400)"
         ).fetchall()
     ]
     assert touched[-1] < 50

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 import psycopg
 import pytest
 
-from infra.local.stack import Stack
-from shared.adapters import direct_rpc
-from shared.adapters.clock import SystemClock
-from shared.adapters.rpc_record import RpcRecord
-from shared.ports.record import Record, Start
+from infra.local.services.services import Stack
+from sweephand.adapters import direct as direct_rpc
+from sweephand.adapters.clock import SystemClock
+from sweephand.adapters.rpc_record import RpcRecord
+from sweephand.ports.record import Record, Start
 from tests.record.conftest import LEASES, done
 from tests.record.test_retention import DAY
 
@@ -24,11 +24,11 @@ def unvacuumed(clean: Stack) -> Iterator[psycopg.Connection]:
     """Yield a connection of the owner, while no table is vacuumed by itself: dead rows stay."""
     with psycopg.connect(clean.database_url, autocommit=True) as connection:
         for table in TABLES:
-            connection.execute(f"vacuum minutehand.{table}")
-            connection.execute(f"alter table minutehand.{table} set (autovacuum_enabled = off)")
+            connection.execute(f"vacuum sweephand.{table}")
+            connection.execute(f"alter table sweephand.{table} set (autovacuum_enabled = off)")
         yield connection
         for table in TABLES:
-            connection.execute(f"alter table minutehand.{table} reset (autovacuum_enabled)")
+            connection.execute(f"alter table sweephand.{table} reset (autovacuum_enabled)")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def direct(clean: Stack) -> Iterator[Record]:
 def fill(sql: psycopg.Connection, due: int, later: int) -> None:
     """Insert jobs that are due and jobs of the far future."""
     sql.execute(
-        "insert into minutehand.jobs (type, scheduled_at)"
+        "insert into sweephand.jobs (type, scheduled_at)"
         " select 'noop', now() + case when n <= %s then '0' else n * interval '1 hour' end"
         " from generate_series(1, %s) n",
         (due, due + later),
@@ -61,7 +61,7 @@ def drain(record: Record, count: int) -> None:
 def touched(sql: psycopg.Connection, call: str, *values: object) -> int:
     """Return how many pages a call touches, the second time: the first one tidies the index."""
     for _ in range(2):
-        row = sql.execute(f"explain (analyze, buffers, format json) select public.minutehand_{call}", values)
+        row = sql.execute(f"explain (analyze, buffers, format json) select public.sweephand_{call}", values)
         ((found,),) = row.fetchone() or ()
     return int(found["Plan"]["Shared Hit Blocks"]) + int(found["Plan"]["Shared Read Blocks"])
 
@@ -72,10 +72,10 @@ def costs(sql: psycopg.Connection) -> Mapping[str, int]:
     due = [
         job
         for (job,) in sql.execute(
-            "select id from minutehand.open where run_at <= now() order by run_at, id limit 100"
+            "select id from sweephand.open where run_at <= now() order by run_at, id limit 100"
         ).fetchall()
     ]
-    oldest = sql.execute("select id from minutehand.jobs limit 1").fetchone()
+    oldest = sql.execute("select id from sweephand.jobs limit 1").fetchone()
     return {
         "page": touched(sql, "page_v1(array['noop'], 300000, 500)"),
         "idle page": touched(sql, "page_v1(array['other'], 300000, 500)"),
@@ -99,13 +99,13 @@ def test_calls_keep_their_cost(unvacuumed: psycopg.Connection, direct: Record) -
     stranger = Start(str(uuid.uuid4()), "noop", 1, 0, 0, 3, 0, {}, str(uuid.uuid4()))
     for _ in range(6):
         costs(unvacuumed)
-        unvacuumed.execute("select public.minutehand_cancel_v1(gen_random_uuid())")
+        unvacuumed.execute("select public.sweephand_cancel_v1(gen_random_uuid())")
         direct.page(["noop"], 1000, 500)
         direct.start([stranger.id], stranger.token, LEASES, alone=False, max_bytes=10**8)
         direct.settle([done(stranger)])
-    unvacuumed.execute("delete from minutehand.jobs")
-    unvacuumed.execute("vacuum minutehand.jobs")
-    unvacuumed.execute("vacuum minutehand.open")
+    unvacuumed.execute("delete from sweephand.jobs")
+    unvacuumed.execute("vacuum sweephand.jobs")
+    unvacuumed.execute("vacuum sweephand.open")
     fill(unvacuumed, FEW, 0)
     small = costs(unvacuumed)
     fill(unvacuumed, DRAINED, MANY)
@@ -114,7 +114,7 @@ def test_calls_keep_their_cost(unvacuumed: psycopg.Connection, direct: Record) -
     churned = costs(unvacuumed)
     # What else was due or has been started ends too: dead rows alone stand where the oldest job is looked for.
     unvacuumed.execute(
-        "delete from minutehand.jobs j using minutehand.open o where o.id = j.id and o.run_at <= now()"
+        "delete from sweephand.jobs j using sweephand.open o where o.id = j.id and o.run_at <= now()"
     )
     emptied = costs(unvacuumed)
     page_of_cards = small["list None"]

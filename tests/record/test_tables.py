@@ -4,11 +4,11 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege, ObjectNotInPrerequisiteState
 
-from infra.local.stack import Stack
+from infra.local.services.services import Stack
 
 OURS = (
     "select oid::regprocedure::text from pg_proc"
-    " where proname like 'minutehand\\_%%' or pronamespace = %s::regnamespace"
+    " where proname like 'sweephand\\_%%' or pronamespace = %s::regnamespace"
 )
 
 
@@ -29,55 +29,55 @@ def test_a_card_cannot_hold_nonsense(database: psycopg.Connection, columns: str)
     name, _, value = columns.partition(" = ")
     fields = {"type": "'noop'"} | {name: value}
     with pytest.raises(CheckViolation):
-        database.execute(f"insert into minutehand.jobs ({', '.join(fields)}) values ({', '.join(fields.values())})")
+        database.execute(f"insert into sweephand.jobs ({', '.join(fields)}) values ({', '.join(fields.values())})")
 
 
 def test_a_card_is_never_changed(database: psycopg.Connection) -> None:
     """An UPDATE of a job's card fails and says what to do instead."""
-    database.execute("insert into minutehand.jobs (type) values ('noop')")
+    database.execute("insert into sweephand.jobs (type) values ('noop')")
     with pytest.raises(ObjectNotInPrerequisiteState, match="cancel the job"):
-        database.execute("update minutehand.jobs set priority = 1")
+        database.execute("update sweephand.jobs set priority = 1")
 
 
 def test_deleting_a_card_deletes_all_of_the_job(database: psycopg.Connection) -> None:
     """No row of a deleted job stays anywhere."""
-    database.execute("insert into minutehand.jobs (type) values ('noop')")
-    database.execute("delete from minutehand.jobs")
+    database.execute("insert into sweephand.jobs (type) values ('noop')")
+    database.execute("delete from sweephand.jobs")
     for table in ("open", "leases", "finished", "errors"):
-        assert database.execute(f"select count(*) from minutehand.{table}").fetchone() == (0,)
+        assert database.execute(f"select count(*) from sweephand.{table}").fetchone() == (0,)
 
 
 def test_an_insert_runs_in_its_own_transaction(clean: Stack) -> None:
     """A job inserted in a transaction that is rolled back never was."""
     with psycopg.connect(clean.database_url) as connection:
-        connection.execute("select minutehand.enqueue('noop')")
+        connection.execute("select sweephand.enqueue('noop')")
         connection.rollback()
-        assert connection.execute("select count(*) from minutehand.open").fetchone() == (0,)
+        assert connection.execute("select count(*) from sweephand.open").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
 def test_the_public_roles_can_do_nothing(clean: Stack, role: str) -> None:
     """`anon` and `authenticated` may execute no function of ours and read no table."""
     with psycopg.connect(clean.superuser_url, autocommit=True) as connection:
-        functions = [name for (name,) in connection.execute(OURS, ("minutehand",)).fetchall()]
+        functions = [name for (name,) in connection.execute(OURS, ("sweephand",)).fetchall()]
         assert len(functions) > 10
         for name in functions:
             answer = connection.execute("select has_function_privilege(%s, %s, 'execute')", (role, name))
             assert answer.fetchone() == (False,), name
         connection.execute(f"set role {role}")
         with pytest.raises(InsufficientPrivilege):
-            connection.execute("select * from minutehand.jobs")
+            connection.execute("select * from sweephand.jobs")
 
 
 def test_every_table_has_row_security(database: psycopg.Connection) -> None:
     """Row security is on for every table, with no policy."""
     rows = database.execute(
         "select relname, relrowsecurity from pg_class"
-        " where relnamespace = 'minutehand'::regnamespace and relkind = 'r'"
+        " where relnamespace = 'sweephand'::regnamespace and relkind = 'r'"
     ).fetchall()
     assert len(rows) == 10
     assert all(on for _, on in rows)
-    assert database.execute("select count(*) from pg_policies where schemaname = 'minutehand'").fetchone() == (0,)
+    assert database.execute("select count(*) from pg_policies where schemaname = 'sweephand'").fetchone() == (0,)
 
 
 def test_what_is_held_to_index_scans_is_not_compiled(database: psycopg.Connection) -> None:

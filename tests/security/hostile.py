@@ -4,7 +4,7 @@ import base64
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from shared.domain.cursor import EARLIEST, LATEST, Position, encode
+from sweephand.domain.cursor import EARLIEST, LATEST, Position, encode
 
 JOB = "01980000-0000-7000-8000-000000000000"
 JOB_BODY = b'{"type":"anything","payload":{}}'

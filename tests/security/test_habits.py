@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from shared import config
+from sweephand import settings as settings_module
 
 ROOT = Path(__file__).parents[2]
 USES = re.compile(r"uses:\s*(\S+)(.*)")
@@ -36,4 +36,4 @@ def test_env_example_names_the_settings_of_the_readme() -> None:
     table = (ROOT / "README.md").read_text().partition("## Configuration")[2].partition("\n### ")[0]
     rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
     assert set(named) == {name for row in rows for name in re.findall(r"`(\w+)`", row)} - OF_DEV
-    assert config.read({**named, "MINUTEHAND_API_KEYS": ""}).store == "rest"
+    assert settings_module.read({**named, "SWEEPHAND_API_KEYS": ""}).store == "rest"

@@ -11,12 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local import routes
-from infra.local.dev import MAIN
-from infra.local.function_server import Functions, FunctionServer
-from infra.local.gateway import Gateway
-from infra.local.routes import FILE
-from infra.local.stack import Stack
+from infra.local.services.services import Stack
+from infra.local.serving import routes
+from infra.local.serving.function_server import Functions, FunctionServer
+from infra.local.serving.route_gateway import Gateway
+from infra.local.serving.routes import FILE
+from sweephand.layout import MAIN
 from tests.deploy.lambda_runtime import http_event
 from tests.security.conftest import KEY
 from tests.security.hostile import WIRE, Sent, everything
@@ -41,7 +41,7 @@ PAGE = "https://app.example.com"
 def door(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield one gateway for all of them."""
     log = tmp_path_factory.mktemp("hostile") / "gateway.log"
-    env = {**stack.env, "MINUTEHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.web.handlers"}
+    env = {**stack.env, "SWEEPHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.http.handlers"}
     with FunctionServer("the gateway", Functions(str(MAIN), routes=str(FILE)), env=env, log=log) as server:
         yield server
         assert "Traceback" not in log.read_text()
@@ -110,10 +110,10 @@ def test_gateway_answers_what_is_hardly_http(door: FunctionServer, data: bytes, 
 @pytest.fixture(scope="module")
 def entry(stack: Stack) -> Iterator[pytest.MonkeyPatch]:
     """Have Lambda's entry run here, over the real record."""
-    from tests.web.conftest import forget  # noqa: PLC0415 - it composes
+    from tests.http.conftest import forget  # noqa: PLC0415 - it composes
 
     with pytest.MonkeyPatch.context() as patch:
-        env = {**stack.env, "MINUTEHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.web.handlers"}
+        env = {**stack.env, "SWEEPHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.http.handlers"}
         for name, value in env.items():
             patch.setenv(name, value)
         forget()
@@ -203,7 +203,7 @@ def test_no_origin_is_let_in_by_default(door: FunctionServer, origin: str, metho
 def test_named_origins_alone_are_let_in(entry: pytest.MonkeyPatch) -> None:
     """CORS_ORIGINS opens the API to the pages it names, answers of every kind included; `*` to all."""
     from infra.aws import api  # noqa: PLC0415 - it makes functions ready
-    from shared.web import cors  # noqa: PLC0415 - likewise
+    from sweephand.http import cors  # noqa: PLC0415 - likewise
 
     def said(origin: str, method: str = "GET", name: str = "list_jobs", **headers: str) -> dict[str, str]:
         event = http_event(method, "/jobs", headers={"Origin": origin, **headers})

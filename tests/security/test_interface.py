@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.function_server import FunctionServer
+from infra.local.serving.function_server import FunctionServer
 from tests.security.conftest import KEY
 
 CASES = int(os.environ.get("SCHEMATHESIS_CASES", "0"))

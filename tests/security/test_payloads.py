@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from shared import composition
+from sweephand import app
 from tests.chaos.conftest import deployment
 from tests.tick.conftest import Deployment
 
 __all__ = ["deployment"]
 
 HOSTILE = [
-    "'; drop schema minutehand cascade; --",
+    "'; drop schema sweephand cascade; --",
     "$$; select pg_sleep(100); $$",
     "\\'; select 1; --",
     "{{7*7}}${7*7}<%= 7*7 %>",
     "redis.call('FLUSHALL')",
     "]]..redis.call('FLUSHALL')..[[",
     "*1\r\n$8\r\nFLUSHALL\r\n",
-    "a\nERROR minutehand: a line that nobody logged",
+    "a\nERROR sweephand: a line that nobody logged",
     "\x1b[2J\x1b[31m",
     "../../../../etc/passwd",
     "%s%s%s%n",
@@ -34,15 +34,15 @@ HOSTILE = [
 def test_a_hostile_text_is_a_text(deployment: Deployment, text: str, caplog: pytest.LogCaptureFixture) -> None:
     """It comes back as it went in, runs nothing anywhere, and stands in no line of a log.
 
-    Guards: parameters by name in `SupabaseRpc`, `cjson.decode` in step.lua, and log lines that tell no payload.
+    Guards: parameters by name in `SupabaseRpc`, `cjson.decode` in sync_and_claim.lua, and log lines that tell no payload.
     """
-    caplog.set_level(logging.DEBUG, logger="minutehand")
+    caplog.set_level(logging.DEBUG, logger="sweephand")
     kept = deployment.create("note", {"text": "kept"})
     job = deployment.create("note", {"text": text})
     assert deployment.job(job)["payload"] == {"text": text}
     assert deployment.tick().completed == 2
     assert deployment.job(kept)["status"] == deployment.job(job)["status"] == "completed"
-    ours = [record for record in caplog.records if record.name.startswith("minutehand")]
+    ours = [record for record in caplog.records if record.name.startswith("sweephand")]
     assert not any(text in record.getMessage() for record in ours)
 
 
@@ -52,14 +52,14 @@ def test_a_type_is_never_part_of_a_command(deployment: Deployment, type_: str) -
     with pytest.raises(Exception, match="type"):
         deployment.create(type_)
     with pytest.raises(Exception, match="check constraint"):
-        deployment.sql.execute("insert into minutehand.jobs (type) values (%s)", (type_,))
+        deployment.sql.execute("insert into sweephand.jobs (type) values (%s)", (type_,))
 
 
 @pytest.mark.parametrize("id_", ["' or 1=1 --", "00000000-0000-0000-0000-000000000000'", "*", "../x", "a" * 36])
 def test_an_id_is_a_uuid_or_nothing(deployment: Deployment, id_: str) -> None:
     """No text reaches the record as an id."""
     with pytest.raises(ValueError, match="badly formed"):
-        composition.record().get(uuid.UUID(id_))
+        app.record().get(uuid.UUID(id_))
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_errors_are_kept_in_the_record_and_told_by_name_in_the_log(
 
     Guards: `type(outcome).__name__` where a tick logs what became of a job.
     """
-    caplog.set_level(logging.DEBUG, logger="minutehand")
+    caplog.set_level(logging.DEBUG, logger="sweephand")
     job = deployment.create(type_, {"n": 4242, "text": "nan"}, max_retries=0)
     deployment.tick()
     assert deployment.job(job)["errors"]
-    ours = [record for record in caplog.records if record.name.startswith("minutehand")]
+    ours = [record for record in caplog.records if record.name.startswith("sweephand")]
     assert any(job in record.getMessage() for record in ours)
     assert not any("4242" in record.getMessage() or "Traceback" in record.getMessage() for record in ours)
     assert not any(record.exc_info for record in ours)

@@ -6,16 +6,16 @@ import httpx
 import psycopg
 import pytest
 
-from infra.local.stack import Stack
-from infra.local.supabase_keys import jwt
+from infra.local.services.services import Stack
+from infra.local.services.supabase_keys import jwt
 
 PUBLIC = ("publishable", "anon", "authenticated")
 FUNCTIONS = """
 select p.proname, coalesce((select json_object_agg(a.name, null)
   from unnest(p.proargnames) as a(name) where a.name is not null), '{}')
-from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname like 'minutehand%'
+from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname like 'sweephand%'
 """
-TABLES = "select relname from pg_class where relnamespace = 'minutehand'::regnamespace and relkind in ('r', 'v')"
+TABLES = "select relname from pg_class where relnamespace = 'sweephand'::regnamespace and relkind in ('r', 'v')"
 
 
 def headers_of(stack: Stack, who: str) -> dict[str, str]:
@@ -30,7 +30,7 @@ def headers_of(stack: Stack, who: str) -> dict[str, str]:
 def client(clean: Stack) -> Iterator[httpx.Client]:
     """Yield a client of the front door; there is a job to be read."""
     with psycopg.connect(clean.database_url, autocommit=True) as sql:
-        sql.execute("select minutehand.enqueue('noop', '{\"secret\": 1}')")
+        sql.execute("select sweephand.enqueue('noop', '{\"secret\": 1}')")
     with httpx.Client(base_url=f"{clean.edge.url}/rest/v1") as made:
         yield made
 
@@ -52,7 +52,7 @@ def test_public_roles_run_no_function(clean: Stack, client: httpx.Client, who: s
 
 
 @pytest.mark.parametrize("who", [*PUBLIC, "service_role"])
-@pytest.mark.parametrize("schema", [None, "minutehand"])
+@pytest.mark.parametrize("schema", [None, "sweephand"])
 def test_tables_are_reached_by_nobody(clean: Stack, client: httpx.Client, who: str, schema: str | None) -> None:
     """No table can be read or written through PostgREST, not even with the functions' own key.
 
@@ -74,7 +74,7 @@ def test_tables_are_reached_by_nobody(clean: Stack, client: httpx.Client, who: s
 @pytest.mark.parametrize("who", PUBLIC)
 def test_the_list_of_what_there_is_names_none_of_ours(clean: Stack, client: httpx.Client, who: str) -> None:
     """PostgREST's own description of the API shows them no function of ours."""
-    assert "minutehand" not in client.get("/", headers=headers_of(clean, who)).text
+    assert "sweephand" not in client.get("/", headers=headers_of(clean, who)).text
 
 
 @pytest.mark.parametrize(
@@ -93,16 +93,16 @@ def test_no_token_makes_a_stranger_more(clean: Stack, client: httpx.Client, toke
     """A forged token, and one that names a role which PostgREST may not become, call nothing."""
     made = token(clean)  # type: ignore[operator]
     sent = {"apikey": clean.secrets.publishable_key, "Authorization": f"Bearer {made}"}
-    answer = client.post("/rpc/minutehand_health_v1", headers=sent)
+    answer = client.post("/rpc/sweephand_health_v1", headers=sent)
     assert answer.status_code in (400, 401, 403), answer.text
 
 
 def test_a_new_function_is_not_public_by_accident(clean: Stack) -> None:
-    """Every function named minutehand… in `public` pins its search_path and is revoked from PUBLIC."""
+    """Every function named sweephand… in `public` pins its search_path and is revoked from PUBLIC."""
     with psycopg.connect(clean.superuser_url) as sql:
         rows = sql.execute(
             "select proname, prosecdef, proconfig::text, proacl::text from pg_proc"
-            " where pronamespace = 'public'::regnamespace and proname like 'minutehand%'"
+            " where pronamespace = 'public'::regnamespace and proname like 'sweephand%'"
         ).fetchall()
     for name, definer, config, acl in rows:
         assert definer, name

@@ -8,8 +8,8 @@ import httpx
 import psycopg
 import pytest
 
-from infra.local.function_server import FunctionServer
-from infra.local.stack import Stack
+from infra.local.services.services import Stack
+from infra.local.serving.function_server import FunctionServer
 from tests.security.conftest import KEY
 
 
@@ -27,4 +27,4 @@ def test_no_path_of_the_interface_reaches_the_tick(
     answer = httpx.request(method, gateway.url + path, headers={"Authorization": f"Bearer {KEY}"})
     assert answer.status_code in (404, 405)
     with psycopg.connect(clean.database_url) as sql:
-        assert sql.execute("select count(*) from minutehand.ticks").fetchone() == (0,)
+        assert sql.execute("select count(*) from sweephand.ticks").fetchone() == (0,)

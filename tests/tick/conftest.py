@@ -14,12 +14,12 @@ import psycopg
 import pytest
 import redis
 
-from infra.local.stack import Stack
-from shared import composition
-from shared.adapters.clock import SystemClock
-from shared.domain.job import NewJob
-from shared.handlers import registry
-from shared.usecases.tick.report import Report
+from infra.local.services.services import Stack
+from sweephand import app
+from sweephand.adapters.clock import SystemClock
+from sweephand.domain.job import NewJob
+from sweephand.handlers import registry
+from sweephand.usecases.tick.report import Report
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,21 +41,21 @@ class Deployment:
     def create(self, type_: str, payload: Mapping[str, Any] | None = None, **fields: Any) -> str:
         """Create a job as the API does, index included, and return its id."""
         body = {"type": type_, "payload": payload or {}, **fields}
-        return str(composition.creator()(body, "tests")[0]["id"])
+        return str(app.creator()(body, "tests")[0]["id"])
 
     def insert(self, type_: str, count: int = 1, payload: str = "{}", **fields: Any) -> list[str]:
         """Insert jobs into the record alone."""
         jobs = [NewJob(SystemClock().job_id(), type_, json.loads(payload), **fields) for _ in range(count)]
-        return [str(job["id"]) for job in composition.record().create(jobs).jobs]
+        return [str(job["id"]) for job in app.record().create(jobs).jobs]
 
     def tick(self, budget: float | None = None, linger: float = 0) -> Report:
         """Run one tick in this process."""
-        return composition.run(composition.tick(budget, linger))
+        return app.run(app.tick(budget, linger))
 
     def spawn(self, *options: str) -> "subprocess.Popen[str]":
-        """Start `minutehand tick` as a process of its own."""
+        """Start `sweephand tick` as a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "shared.cli.app", "--verbose", "tick", *options],
+            [sys.executable, "-m", "sweephand", "--verbose", "tick", *options],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -64,13 +64,13 @@ class Deployment:
 
     def job(self, job: str) -> Mapping[str, Any]:
         """Return a job, whole."""
-        found = composition.record().get(uuid.UUID(job))
+        found = app.record().get(uuid.UUID(job))
         assert found is not None
         return found
 
     def statuses(self) -> Counter[str]:
         """Return how many jobs stand where."""
-        rows = self.sql.execute("select status, count(*) from minutehand.job_state group by 1").fetchall()
+        rows = self.sql.execute("select status, count(*) from sweephand.job_state group by 1").fetchall()
         return Counter(dict(rows))
 
     def entries(self) -> Counter[str]:
@@ -87,13 +87,13 @@ class Deployment:
 
     def make_due(self) -> None:
         """Let every wait have passed, and the index forget it."""
-        self.sql.execute("update minutehand.open set run_at = now()")
+        self.sql.execute("update sweephand.open set run_at = now()")
         self.redis.flushall()
 
     def lapse(self) -> None:
         """Let every lease have expired."""
         self.sql.execute(
-            "update minutehand.leases set started_at = now() - interval '2 h', until = now() - interval '1 h'"
+            "update sweephand.leases set started_at = now() - interval '2 h', until = now() - interval '1 h'"
         )
 
     def wait_for_entry(self, count: int = 1) -> None:
@@ -113,14 +113,14 @@ def deployment(clean: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     made = Deployment(clean, ledger)
     yield made
     made.close()
-    composition.close()
+    app.close()
     forget()
 
 
 def forget() -> None:
     """Forget what the composition root made from another environment, and the handlers that tests have added."""
-    for name in dir(composition):
-        if hasattr(cached := getattr(composition, name), "cache_clear"):
+    for name in dir(app):
+        if hasattr(cached := getattr(app, name), "cache_clear"):
             cached.cache_clear()
     for name, handler in list(registry._registered.items()):
         if handler.run.__module__.startswith("tests."):

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from shared import composition
-from shared.adapters.call_drainers import EVENT, HttpDrainers, LambdaDrainers, ProcessDrainers, open_drainers
-from shared.domain.errors import ConfigError
-from shared.usecases.tick.fan_out import FanOut, further
-from shared.usecases.tick.report import Report
+from sweephand import app
+from sweephand.adapters.call_drainers import EVENT, HttpDrainers, LambdaDrainers, ProcessDrainers, open_drainers
+from sweephand.domain.errors import ConfigError
+from sweephand.usecases.tick.fan_out import FanOut, further
+from sweephand.usecases.tick.report import Report
 from tests.tick.conftest import Deployment, environment, forget
 from tests.waiting import wait_until
 
@@ -215,7 +215,7 @@ def test_a_drainer_calls_nobody(deployment: Deployment, monkeypatch: pytest.Monk
     monkeypatch.setenv("ASYNC_SLOTS", "1")
     forget()
     deployment.insert("slow", 60, '{"seconds": 0.3}')
-    report = composition.run(composition.tick(8, drainer=True))
+    report = app.run(app.tick(8, drainer=True))
     assert (report.drainers, report.stopped, report.skipped) == (0, "budget", 0)
 
 

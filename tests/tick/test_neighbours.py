@@ -12,10 +12,10 @@ from typing import cast
 import psycopg
 import pytest
 
-from infra.local.service import free_port
-from shared import composition
-from shared.ports.index import Ask, ClaimQuota, Lane, Moves
-from shared.usecases.tick.report import Report
+from infra.local.services.service import free_port
+from sweephand import app
+from sweephand.ports.index import Ask, ClaimQuota, Lane, Moves
+from sweephand.usecases.tick.report import Report
 from tests.tick.conftest import Deployment, forget
 
 
@@ -74,10 +74,8 @@ def test_another_life_of_an_id_is_a_job_of_its_own(deployment: Deployment, type_
     ticking = Ticking(deployment)
     deployment.wait_for_entry(2)
     with psycopg.connect(deployment.stack.database_url) as sql:
-        sql.execute("delete from minutehand.jobs where id = %s", (job,))
-        sql.execute(
-            "insert into minutehand.jobs (id, type, payload) values (%s, 'slow_boom', '{\"n\": 7}')", (job,)
-        )
+        sql.execute("delete from sweephand.jobs where id = %s", (job,))
+        sql.execute("insert into sweephand.jobs (id, type, payload) values (%s, 'slow_boom', '{\"n\": 7}')", (job,))
         if seconds < 1:
             time.sleep(1.2)  # the time that the transaction is open is the test
         sql.commit()
@@ -94,7 +92,7 @@ def test_a_lease_of_another_life_is_nobodys(deployment: Deployment) -> None:
     """A lease that an older life of an id left behind neither keeps the new one from its start nor ends it."""
     job = deployment.create("note", {"n": 1})
     deployment.sql.execute(
-        "insert into minutehand.leases (id, token, created_at, started_at, until)"
+        "insert into sweephand.leases (id, token, created_at, started_at, until)"
         " values (%s, gen_random_uuid(), now() - interval '1 h', now(), now() + interval '1 h')",
         (job,),
     )
@@ -110,7 +108,7 @@ def test_an_open_delete_delays_one_job(deployment: Deployment) -> None:
     held = deployment.create("note")
     others = [deployment.create("note") for _ in range(50)]
     with user(deployment) as sql:
-        sql.execute("delete from minutehand.jobs where id = %s", (held,))
+        sql.execute("delete from sweephand.jobs where id = %s", (held,))
         ticking = Ticking(deployment)
         deployment.wait_for_entry(50)
         deadline = time.monotonic() + 10
@@ -128,7 +126,7 @@ def test_an_open_cancel_delays_one_job(deployment: Deployment) -> None:
     for _ in range(50):
         deployment.create("note")
     with user(deployment) as sql:
-        sql.execute("select public.minutehand_cancel_v1(%s)", (held,))
+        sql.execute("select public.sweephand_cancel_v1(%s)", (held,))
         began = time.monotonic()
         report = deployment.tick()
         assert time.monotonic() - began < 10
@@ -143,12 +141,12 @@ def test_thousands_of_held_rows_hide_nothing(without_index: Deployment) -> None:
     deployment = without_index
     deployment.insert("note", 1200)
     with user(deployment) as sql:
-        for (job,) in sql.execute("select id from minutehand.open").fetchall():
-            sql.execute("select from minutehand.open where id = %s for update", (job,))
+        for (job,) in sql.execute("select id from sweephand.open").fetchall():
+            sql.execute("select from sweephand.open where id = %s for update", (job,))
             sql.execute(
-                "insert into minutehand.leases (id, token, created_at, started_at, until)"
+                "insert into sweephand.leases (id, token, created_at, started_at, until)"
                 " select id, gen_random_uuid(), created_at, now(), now() + interval '1 s'"
-                " from minutehand.open where id = %s",
+                " from sweephand.open where id = %s",
                 (job,),
             )
         behind = deployment.insert("note", 5)
@@ -167,8 +165,8 @@ def test_bulk_deletes_and_settles_deadlock_nobody(deployment: Deployment) -> Non
             while not over.is_set():
                 with psycopg.connect(deployment.stack.database_url) as sql:
                     sql.execute(
-                        "delete from minutehand.jobs where id in"
-                        " (select id from minutehand.open order by random() limit 200)"
+                        "delete from sweephand.jobs where id in"
+                        " (select id from sweephand.open order by random() limit 200)"
                     )
                 time.sleep(0.02)
         except BaseException as e:  # noqa: BLE001 - told below
@@ -198,7 +196,7 @@ def test_a_row_that_fails_a_settle_takes_no_other_with_it(deployment: Deployment
     """A trigger of the user's raises for one job: the others are settled, and it is named."""
     bad = deployment.create("boom", max_retries=0)
     others = [deployment.create("note") for _ in range(30)]
-    with bad_row(deployment, bad, "minutehand.finished"):
+    with bad_row(deployment, bad, "sweephand.finished"):
         report = deployment.tick(budget=9)
     assert report.completed == len(others)
     assert set(report.bad) == {bad}
@@ -208,11 +206,11 @@ def test_a_row_that_fails_a_start_takes_no_other_with_it(deployment: Deployment)
     """The same for a start: and `explain` says why it waits."""
     bad = deployment.create("note")
     others = [deployment.create("note") for _ in range(30)]
-    with bad_row(deployment, bad, "minutehand.leases"):
+    with bad_row(deployment, bad, "sweephand.leases"):
         report = deployment.tick(budget=9)
         assert report.completed == len(others)
         assert set(report.bad) == {bad}
-        found = composition.record().explain(uuid.UUID(bad))
+        found = app.record().explain(uuid.UUID(bad))
         assert found is not None
         assert "no such luck" in str(found["aside"])
 
@@ -220,10 +218,10 @@ def test_a_row_that_fails_a_start_takes_no_other_with_it(deployment: Deployment)
 def test_a_row_that_fails_a_rescue_takes_no_other_with_it(deployment: Deployment) -> None:
     """A lease that cannot be ended fails no page, and keeps no other lease from its end."""
     jobs = deployment.insert("note", 20)
-    record = composition.record()
+    record = app.record()
     record.start(jobs, str(uuid.uuid4()), {"note": 1000}, alone=False, max_bytes=10**7)
     deployment.lapse()
-    with bad_row(deployment, jobs[3], "minutehand.open", "update"):
+    with bad_row(deployment, jobs[3], "sweephand.open", "update"):
         report = deployment.tick(budget=9)
     assert report.completed == 19
     assert set(report.bad) == {jobs[3]}
@@ -292,7 +290,7 @@ def test_two_types_of_one_priority_share_the_starts(
     deployment.wait_for_entry(300)
     process.terminate()
     process.communicate(timeout=60)
-    types: dict[str, str] = dict(deployment.sql.execute("select id::text, type from minutehand.jobs").fetchall())
+    types: dict[str, str] = dict(deployment.sql.execute("select id::text, type from sweephand.jobs").fetchall())
     first = [types[job] for job in deployment.order()[:300]]
     assert first.count("longest") >= 75
 
@@ -300,7 +298,7 @@ def test_two_types_of_one_priority_share_the_starts(
 def test_within_a_lane_the_oldest_goes_first(deployment: Deployment) -> None:
     """Jobs that the index lost start before those that were created later and stand in it."""
     old = deployment.insert("note", 3000)
-    deployment.sql.execute("update minutehand.open set run_at = run_at - interval '1 min'")
+    deployment.sql.execute("update sweephand.open set run_at = run_at - interval '1 min'")
     new = [deployment.create("note") for _ in range(20)]
     deployment.tick()
     order = deployment.order()
@@ -323,9 +321,9 @@ def test_ticks_at_once_leave_nothing_due(deployment: Deployment) -> None:
 def test_the_claims_of_a_dead_tick_hide_nothing(deployment: Deployment) -> None:
     """What a dead tick has claimed is waited for, or said; what stands behind it is drained."""
     deployment.insert("note", 3000)
-    composition.restorer()
-    page = composition.record().page(["note"], 1000, 500)
-    index = composition.index()
+    app.restorer()
+    page = app.record().page(["note"], 1000, 500)
+    index = app.index()
     assert index is not None
     index.step(page.installation, Moves(add=list(page.jobs)), [ClaimQuota([Lane("note", 0)], 500)], Ask(10_000))
     first = deployment.tick()
@@ -375,13 +373,13 @@ def test_what_expired_ends_whatever_its_type(deployment: Deployment) -> None:
     """A job past its `expires_at` ends as failed also where its type is paused, or nobody's."""
     past = datetime.now(UTC) - timedelta(seconds=5)
     [paused] = deployment.insert("note", expires_at=past)
-    deployment.sql.execute("insert into minutehand.paused (type) values ('note')")
+    deployment.sql.execute("insert into sweephand.paused (type) values ('note')")
     (unknown,) = deployment.sql.execute(
-        "insert into minutehand.jobs (type, expires_at) values ('nobodys', now() - interval '5 s')"
+        "insert into sweephand.jobs (type, expires_at) values ('nobodys', now() - interval '5 s')"
         " returning id::text"
     ).fetchone() or ("",)
     [retried] = deployment.insert("slow", expires_at=past)
-    deployment.sql.execute("update minutehand.open set attempt = 1 where id = %s", (retried,))
+    deployment.sql.execute("update sweephand.open set attempt = 1 where id = %s", (retried,))
     assert deployment.tick().failed == 3
     assert {deployment.job(job)["status"] for job in (paused, unknown, retried)} == {"failed"}
     assert "was not started before" in deployment.job(paused)["reason"]
@@ -391,9 +389,9 @@ def test_what_expired_ends_whatever_its_type(deployment: Deployment) -> None:
 def test_types_that_no_tick_knows_are_counted(deployment: Deployment) -> None:
     """A report names a hundred of them at most, counts all, and their age counts as the oldest due one's."""
     deployment.sql.execute(
-        "insert into minutehand.jobs (type) select 'nobodys.' || n from generate_series(1, 150) n"
+        "insert into sweephand.jobs (type) select 'nobodys.' || n from generate_series(1, 150) n"
     )
-    deployment.sql.execute("update minutehand.open set run_at = now() - interval '1 h'")
+    deployment.sql.execute("update sweephand.open set run_at = now() - interval '1 h'")
     deployment.tick()
     report = deployment.tick()
     assert (len(report.unknown_types), report.unknown_types_count) == (100, 150)
@@ -402,10 +400,10 @@ def test_types_that_no_tick_knows_are_counted(deployment: Deployment) -> None:
 
 
 def test_truncating_jobs_leaves_nothing_behind(deployment: Deployment) -> None:
-    """`truncate minutehand.jobs` forgets all of every job, as a delete does."""
+    """`truncate sweephand.jobs` forgets all of every job, as a delete does."""
     deployment.insert("note", 3)
-    deployment.sql.execute("truncate minutehand.jobs")
-    assert deployment.sql.execute("select count(*) from minutehand.open").fetchone() == (0,)
+    deployment.sql.execute("truncate sweephand.jobs")
+    assert deployment.sql.execute("select count(*) from sweephand.open").fetchone() == (0,)
     assert deployment.tick().started == 0
 
 
@@ -413,7 +411,7 @@ def test_truncating_jobs_leaves_nothing_behind(deployment: Deployment) -> None:
 def test_a_time_that_no_caller_can_read_is_refused(deployment: Deployment, at: str) -> None:
     """Times lie in the years 1 to 9999, as RFC 3339 has them."""
     with pytest.raises(psycopg.errors.CheckViolation):
-        deployment.sql.execute("insert into minutehand.jobs (type, scheduled_at) values ('note', %s)", (at,))
+        deployment.sql.execute("insert into sweephand.jobs (type, scheduled_at) values ('note', %s)", (at,))
 
 
 def test_after_a_killed_tick_its_jobs_run_beside_others(deployment: Deployment) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from shared import composition
-from shared.domain.errors import RecordUnavailableError
+from sweephand import app
+from sweephand.domain.errors import RecordUnavailableError
 from tests.tick.conftest import Deployment
 from tests.waiting import blocked, wait_until
 
@@ -53,8 +53,8 @@ def test_a_terminated_tick_finishes_what_runs_and_hands_back_the_rest(deployment
     report = json.loads(out.splitlines()[-1])
     assert report["stopped"] == "budget"
     assert report["completed"] == len(deployment.entries()) < 300
-    assert deployment.sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
-    assert deployment.sql.execute("select max(crashes), max(attempt) from minutehand.open").fetchone() == (0, 0)
+    assert deployment.sql.execute("select count(*) from sweephand.leases").fetchone() == (0,)
+    assert deployment.sql.execute("select max(crashes), max(attempt) from sweephand.open").fetchone() == (0, 0)
 
 
 def test_without_an_index_jobs_are_created_and_run(deployment: Deployment) -> None:
@@ -121,8 +121,8 @@ def test_a_busy_tick_keeps_its_budget(deployment: Deployment) -> None:
     assert time.monotonic() - began < 5
     assert report.stopped == "budget"
     assert 0 < report.started < 3000
-    assert deployment.sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
-    assert deployment.sql.execute("select max(attempt) from minutehand.open").fetchone() == (1,)
+    assert deployment.sql.execute("select count(*) from sweephand.leases").fetchone() == (0,)
+    assert deployment.sql.execute("select max(attempt) from sweephand.open").fetchone() == (1,)
 
 
 def test_no_long_queue_of_started_jobs(deployment: Deployment) -> None:
@@ -130,7 +130,7 @@ def test_no_long_queue_of_started_jobs(deployment: Deployment) -> None:
     deployment.insert("slow", 400, '{"seconds": 1}')
     process = deployment.spawn()
     deployment.wait_for_entry(100)
-    leased = deployment.sql.execute("select count(*) from minutehand.leases").fetchone()
+    leased = deployment.sql.execute("select count(*) from sweephand.leases").fetchone()
     assert leased is not None
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
@@ -150,13 +150,13 @@ def test_an_idle_tick_costs_one_command_and_one_call(
     """On warm connections an idle tick makes one Redis command and one call of the record."""
     deployment.tick()
     calls: list[str] = []
-    rpc = composition.rpc()
+    rpc = app.rpc()
 
     def counted(name: str, params: Mapping[str, Any]) -> Any:
         calls.append(name)
         return rpc(name, params)
 
-    monkeypatch.setattr(composition.record(), "_rpc", counted)
+    monkeypatch.setattr(app.record(), "_rpc", counted)
     before = deployment.redis.info("commandstats")
     assert deployment.tick().stopped == "drained"
     after = deployment.redis.info("commandstats")
@@ -166,7 +166,7 @@ def test_an_idle_tick_costs_one_command_and_one_call(
         if name not in ("cmdstat_info", *INSIDE_THE_SCRIPT)
     }
     assert {name: n for name, n in asked.items() if n} == {"cmdstat_evalsha": 1}
-    assert calls == ["minutehand_page_v1"]
+    assert calls == ["sweephand_page_v1"]
 
 
 def test_the_index_holds_the_near_future_only(deployment: Deployment) -> None:
@@ -205,7 +205,7 @@ def test_a_job_that_kills_its_function_costs_no_neighbour_an_attempt(deployment:
 def test_a_suspect_runs_after_the_others(deployment: Deployment) -> None:
     """A job that was lost with its function twice starts when nothing else runs."""
     suspect = deployment.create("note")
-    deployment.sql.execute("update minutehand.open set crashes = 2, attempt = 2")
+    deployment.sql.execute("update sweephand.open set crashes = 2, attempt = 2")
     others = [deployment.create("slow", {"seconds": 0.2}) for _ in range(5)]
     report = deployment.tick()
     assert report.completed == 6
@@ -251,7 +251,7 @@ def lateness(deployment: Deployment) -> list[float]:
     """Return how late each job was entered, in seconds, by this machine's clock."""
     entered = {line.split()[0]: float(line.split()[2]) for line in deployment.ledger.read_text().splitlines()}
     due: dict[str, float] = dict(
-        deployment.sql.execute("select id::text, extract(epoch from run_at)::float8 from minutehand.jobs")
+        deployment.sql.execute("select id::text, extract(epoch from run_at)::float8 from sweephand.jobs")
     )
     return sorted(at - due[job] for job, at in entered.items())
 
@@ -313,7 +313,7 @@ def test_a_type_whose_jobs_keep_failing_does_not_starve_the_others(
 ) -> None:
     """However many jobs fail, or ask for another try at once, those of other types get their turn in the same tick.
 
-    Guards: the order by `run_at`, which every retry moves back, in step.lua and `minutehand_page_v1`.
+    Guards: the order by `run_at`, which every retry moves back, in sync_and_claim.lua and `sweephand_page_v1`.
     """
     deployment.insert(type_, 300, payload, max_retries=100)
     good = deployment.insert("note", 50)

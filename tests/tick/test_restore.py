@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.usecases.tick.restore import ROTATE_EVERY, pause
+from sweephand.usecases.tick.restore import ROTATE_EVERY, pause
 
 
 @pytest.mark.parametrize(("took", "share"), [(0.001, 0.004), (0.0125, 0.05), (0.1, 0.05), (10.0, 0.05)])

@@ -7,9 +7,9 @@ from typing import NoReturn
 
 import pytest
 
-from shared import composition
-from shared.domain.errors import RecordSetupError
-from shared.usecases.tick import tick
+from sweephand import app
+from sweephand.domain.errors import RecordSetupError
+from sweephand.usecases.tick import tick
 from tests.tick.conftest import ROOT, Deployment, forget
 
 
@@ -21,7 +21,7 @@ def aged(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     deployment.create("note")
     deployment.tick()
     deployment.sql.execute(
-        "update minutehand.finished"
+        "update sweephand.finished"
         " set created_at = created_at - interval '2 days', finished_at = finished_at - interval '2 days'"
     )
     forget()  # another function instance: this one has just looked
@@ -48,18 +48,18 @@ def test_a_tick_that_cannot_delete_has_done_its_work(aged: Deployment, monkeypat
     """Where the migration is missing its report is told all the same."""
 
     def missing(*_: object) -> NoReturn:
-        raise RecordSetupError("minutehand_prune_v1 does not exist: apply the migrations.")
+        raise RecordSetupError("sweephand_prune_v1 does not exist: apply the migrations.")
 
-    monkeypatch.setattr(composition.record(), "prune", missing)
+    monkeypatch.setattr(app.record(), "prune", missing)
     report = aged.tick()
     assert (report.completed, report.pruned) == (1, 0)
 
 
 def test_the_command_deletes_all_at_once(aged: Deployment) -> None:
-    """`minutehand prune` deletes what RETENTION_DAYS says, or --days, and says how much."""
+    """`sweephand prune` deletes what RETENTION_DAYS says, or --days, and says how much."""
 
     def pruned(*options: str) -> object:
-        command = [sys.executable, "-m", "shared.cli.app", "prune", "--json", *options]
+        command = [sys.executable, "-m", "sweephand", "prune", "--json", *options]
         return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
 
     assert pruned("--days", "3") == {"deleted": 0}

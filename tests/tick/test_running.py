@@ -16,16 +16,16 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local.function_server import Functions, FunctionServer
-from infra.local.processes import children
-from shared import composition
-from shared.adapters import run_process
-from shared.adapters.rpc_record import RpcRecord
-from shared.domain.errors import RecordUnavailableError
-from shared.domain.outcome import Outcome, Returned
-from shared.ports.record import Started
-from shared.ports.runner import Work
-from shared.usecases.tick import tick as tick_module
+from infra.local.services.processes import children
+from infra.local.serving.function_server import Functions, FunctionServer
+from sweephand import app
+from sweephand.adapters import run_process
+from sweephand.adapters.rpc_record import RpcRecord
+from sweephand.domain.errors import RecordUnavailableError
+from sweephand.domain.outcome import Outcome, Returned
+from sweephand.ports.record import Started
+from sweephand.ports.runner import Work
+from sweephand.usecases.tick import tick as tick_module
 from tests.tick.conftest import ROOT, Deployment, forget
 
 
@@ -84,9 +84,7 @@ def test_a_job_that_always_raises_uses_its_attempts(deployment: Deployment) -> N
         found = deployment.job(job)
         assert found["attempt"] == attempt
         if found["status"] == "pending":
-            row = deployment.sql.execute(
-                "select extract(epoch from run_at - now()) from minutehand.open"
-            ).fetchone()
+            row = deployment.sql.execute("select extract(epoch from run_at - now()) from sweephand.open").fetchone()
             assert row is not None
             waits.append(float(row[0]))
         deployment.make_due()
@@ -103,7 +101,7 @@ def test_a_handler_says_when_to_retry(deployment: Deployment) -> None:
     """`Retry(after=…)` makes the job due after that many seconds."""
     job = deployment.create("later", {"seconds": 100})
     assert deployment.tick().retried == 1
-    row = deployment.sql.execute("select extract(epoch from run_at - now()) from minutehand.open").fetchone()
+    row = deployment.sql.execute("select extract(epoch from run_at - now()) from sweephand.open").fetchone()
     assert row is not None
     assert 90 < float(row[0]) <= 100
     assert deployment.job(job)["errors"][0]["kind"] == "retry"
@@ -136,11 +134,11 @@ def test_an_unknown_type_waits_and_is_told(deployment: Deployment) -> None:
 
 
 def test_a_paused_type_waits(deployment: Deployment) -> None:
-    """A row in `minutehand.paused` holds a type back, its deletion lets it run."""
+    """A row in `sweephand.paused` holds a type back, its deletion lets it run."""
     job = deployment.create("note")
-    deployment.sql.execute("insert into minutehand.paused (type) values ('note')")
+    deployment.sql.execute("insert into sweephand.paused (type) values ('note')")
     assert deployment.tick().started == 0
-    deployment.sql.execute("delete from minutehand.paused")
+    deployment.sql.execute("delete from sweephand.paused")
     assert deployment.tick().completed == 1
     assert deployment.job(job)["status"] == "completed"
 
@@ -148,7 +146,7 @@ def test_a_paused_type_waits(deployment: Deployment) -> None:
 def test_a_cancelled_job_never_runs(deployment: Deployment) -> None:
     """A cancelled job is not entered, although the index still has it."""
     job = deployment.create("note")
-    deployment.sql.execute("select public.minutehand_cancel_v1(%s)", (job,))
+    deployment.sql.execute("select public.sweephand_cancel_v1(%s)", (job,))
     report = deployment.tick()
     assert (report.claimed, report.started, report.skipped) == (1, 0, 1)
     assert deployment.entries() == {}
@@ -200,7 +198,7 @@ def test_a_failed_start_leaves_no_other_behind(deployment: Deployment, monkeypat
     deployment.insert("note", 10)
     with pytest.raises(RecordUnavailableError, match="away"):
         deployment.tick()
-    assert deployment.sql.execute("select count(*) from minutehand.leases").fetchone() == (0,)
+    assert deployment.sql.execute("select count(*) from sweephand.leases").fetchone() == (0,)
     assert deployment.statuses() == {"completed": 5, "pending": 5}
 
 
@@ -220,16 +218,14 @@ def test_a_freeze_is_not_the_handlers_fault(deployment: Deployment, type_: str) 
 
 def test_a_handler_that_ended_in_time_is_not_too_late(deployment: Deployment) -> None:
     """Where the event loop was held up past the time limit of a task that had nothing to wait for, it has ended."""
-    handler = dataclasses.replace(composition.handlers()["note"], timeout=0.05)
+    handler = dataclasses.replace(app.handlers()["note"], timeout=0.05)
     job = deployment.create("note")
-    [start] = (
-        composition.record().start([job], str(uuid.uuid4()), {"note": 60_000}, alone=False, max_bytes=99).starts
-    )
+    [start] = app.record().start([job], str(uuid.uuid4()), {"note": 60_000}, alone=False, max_bytes=99).starts
     outcomes: list[Outcome] = []
 
     async def enter() -> None:
         ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        composition.runners()[handler.isolation].enter(Work(start, handler), ended.set_result)
+        app.runners()[handler.isolation].enter(Work(start, handler), ended.set_result)
         time.sleep(0.1)  # noqa: ASYNC251 - as another handler may, which it should not
         outcomes.append(await ended)
 
@@ -316,7 +312,7 @@ def test_what_cannot_be_ended_retires_the_process(deployment: Deployment, type_:
     report = json.loads(out.splitlines()[-1])
     assert (process.returncode, report["stuck"], report["stopped"]) == (1, 1, "budget")
     assert deployment.statuses() == {"pending": 1, "completed": 1}
-    row = deployment.sql.execute("select extract(epoch from run_at - now()) from minutehand.open").fetchone()
+    row = deployment.sql.execute("select extract(epoch from run_at - now()) from sweephand.open").fetchone()
     assert row is not None
     assert float(row[0]) > 5
     assert "could not be stopped" in deployment.job(job)["errors"][0]["error"]

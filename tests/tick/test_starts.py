@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from shared.domain.handler import Isolation
-from shared.usecases.tick.starts import MOST, Starts
+from sweephand.domain.handler import Isolation
+from sweephand.usecases.tick.starts import MOST, Starts
 
 ONE = [Isolation.ASYNC]
 Task = asyncio.Task[None]

@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from shared import composition
-from shared.domain.errors import ConfigError
-from shared.usecases.tick.parts import MARGIN
+from sweephand import app
+from sweephand.domain.errors import ConfigError
+from sweephand.usecases.tick.parts import MARGIN
 from tests.tick.conftest import Deployment, forget
 
 LONGEST = 20.0
 """Seconds: the longest time limit of the handlers of these tests."""
-NEEDED = LONGEST + MARGIN + composition.START_SLACK
+NEEDED = LONGEST + MARGIN + app.START_SLACK
 """Seconds of the shortest budget that it fits."""
 
 
@@ -28,7 +28,7 @@ def test_a_time_limit_that_would_never_start_is_refused(monkeypatch: pytest.Monk
     budget(monkeypatch, seconds)
     said = rf"handler \w+: its time limit of 20 s .* {re.escape(f'{seconds:g}')} s .*TICK_BUDGET_SECONDS to 23 or"
     with pytest.raises(ConfigError, match=said):
-        composition.tick()
+        app.tick()
 
 
 @pytest.mark.parametrize("seconds", [NEEDED, NEEDED + 0.01])

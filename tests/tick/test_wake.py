@@ -16,14 +16,14 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from shared import composition
-from shared.adapters import invoke_lambda, wake
-from shared.adapters.wake import EVENT
-from shared.domain.errors import ConfigError
-from shared.domain.json_value import JsonValue
-from shared.ports.index import PLAIN, Step
-from shared.ports.record import Created, Page
-from shared.usecases import announce
+from sweephand import app
+from sweephand.adapters import invoke_lambda, wake
+from sweephand.adapters.wake import EVENT
+from sweephand.domain.errors import ConfigError
+from sweephand.domain.json_value import JsonValue
+from sweephand.ports.index import PLAIN, Step
+from sweephand.ports.record import Created, Page
+from sweephand.usecases import announce
 from tests.chaos.proxy import Proxy
 from tests.tick.conftest import Deployment, forget
 from tests.waiting import blocked, wait_until
@@ -151,7 +151,7 @@ def test_a_job_that_comes_while_a_tick_ends_is_run_by_it(
     deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was told that the tick is awake; its last job ends before that answer is back, and it looks once more."""
-    index, record = composition.index(), composition.record()
+    index, record = app.index(), app.record()
     assert index is not None
     step, page = index.step, record.page
     late: list[str] = []
@@ -192,7 +192,7 @@ def test_an_older_tick_is_not_counted_on_for_later(deployment: Deployment, tick_
         deployment.create("note", scheduled_at=in_(20))
         time.sleep(0.2)
     called = bool(tick_server.bodies)
-    deployment.sql.execute("delete from minutehand.jobs")
+    deployment.sql.execute("delete from sweephand.jobs")
     older.join()
     assert called
 
@@ -226,7 +226,7 @@ def test_what_a_drainer_leaves_wakes_who_waits(deployment: Deployment) -> None:
     lingering.start()
     wait_until(lambda: blocked(deployment.redis))
     (boom,) = deployment.insert("boom", max_retries=1)
-    composition.run(composition.tick(drainer=True))
+    app.run(app.tick(drainer=True))
     wait_until(lambda: deployment.job(boom)["status"] == "failed")
     meanwhile = deployment.job(later)["status"]
     lingering.join()
@@ -283,7 +283,7 @@ def test_a_job_is_created_whatever_is_away(
 
 def asked(monkeypatch: pytest.MonkeyPatch, ms: Callable[[], int | None]) -> None:
     """Have the record's answer to a create tell how long ago a tick asked for work."""
-    record = composition.record()
+    record = app.record()
     create = record.create
 
     def told(*args: Any, **more: Any) -> Created:
@@ -294,7 +294,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, ms: Callable[[], int | None]) -> None
 
 def evicting(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the index lose who is awake before each step, and tell so."""
-    index = composition.index()
+    index = app.index()
     assert index is not None
     step = index.step
 
@@ -322,7 +322,7 @@ def test_where_the_index_cannot_tell_the_record_does(
     forget()
     asked(monkeypatch, lambda: announce.ASKED_MS - 1)
     jobs: list[JsonValue] = [{"type": "note", "payload": {}} for _ in range(3)]
-    composition.creator().batch({"jobs": jobs}, "tests")
+    app.creator().batch({"jobs": jobs}, "tests")
     assert tick_server.called()
     for _ in range(10):
         deployment.create("note")
@@ -381,7 +381,7 @@ def test_a_hung_index_calls_one_tick(
         proxy.heal()
         deployment.create("note")
         assert tick_server.was_left_alone()
-        composition.close()
+        app.close()
 
 
 def test_a_call_that_hangs_keeps_nobody(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,7 +402,7 @@ def test_a_woken_tick_calls_no_others(deployment: Deployment, monkeypatch: pytes
     monkeypatch.setenv("ASYNC_SLOTS", "1")
     forget()
     deployment.insert("slow", 60, '{"seconds": 0.3}')
-    assert composition.run(composition.tick(12, woken=True)).drainers == 0
+    assert app.run(app.tick(12, woken=True)).drainers == 0
 
 
 @pytest.mark.parametrize("session", ["", "a/session+token=="])

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.handlers import Context, GiveUp, Retry, handler
+from sweephand import Context, GiveUp, Retry, handler
 
 
 class Note(BaseModel):
@@ -184,7 +184,7 @@ async def poison(payload: Note, ctx: Context) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-if os.environ.get("SLOW_CHILD") and "shared.child" in sys.orig_argv:
+if os.environ.get("SLOW_CHILD") and "sweephand.child" in sys.orig_argv:
     time.sleep(float(os.environ["SLOW_CHILD"]))
 
 

@@ -1,0 +1,1 @@
+"""The programs that Sweephand stands on: PostgreSQL, PostgREST behind a Supabase gateway, Valkey."""

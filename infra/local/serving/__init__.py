@@ -1,0 +1,1 @@
+"""Serves the functions on this machine: routes, schedule, handlers' files."""

@@ -1,1 +1,0 @@
-"""Lua scripts, one file each; `shared/adapters/redis_index.py` runs them."""

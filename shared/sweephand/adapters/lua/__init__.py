@@ -1,0 +1,1 @@
+"""Lua scripts, one file each; `shared/sweephand/adapters/redis.py` runs them."""

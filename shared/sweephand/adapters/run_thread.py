@@ -1,0 +1,97 @@
+"""Runs `def` handlers in threads, and is what the process runner waits in."""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from sweephand.adapters import entered
+from sweephand.adapters.time_limit import TimeLimit
+from sweephand.domain.attempt import admitted, raised, returned
+from sweephand.domain.handler import Context
+from sweephand.domain.outcome import NotEntered, Outcome, Refused, TimedOut
+from sweephand.ports.runner import Finished, Work
+
+Perform = Callable[[Work], Outcome]
+
+
+class ThreadRunner:
+    """The `Runner` port on daemon threads, which start when they are first needed.
+
+    Daemons, because a stuck thread must not keep its process from ending. `grace`: seconds beyond the time limit
+    until a thread is given up; for a `perform` that keeps the limit by itself.
+    """
+
+    def __init__(self, slots: int, perform: Perform, *, grace: float = 0) -> None:
+        self.slots = slots
+        self.stuck = 0
+        self._grace = grace
+        self._perform = perform
+        self._todo: queue.SimpleQueue[tuple[Work, Callable[[Outcome], None]] | None] = queue.SimpleQueue()
+        self._threads = 0
+        self._running = 0
+
+    def enter(self, work: Work, finished: Finished) -> None:
+        """See the port."""
+        loop = asyncio.get_running_loop()
+        over = False
+
+        def once(outcome: Outcome) -> None:
+            nonlocal over
+            if not over:
+                over = True
+                timer.cancel()
+                self._running -= 1
+                finished(outcome)
+
+        def give_up() -> None:
+            self.stuck += 1
+            self._threads -= 1  # that thread will take no more work, if ever it returns
+            once(TimedOut(work.handler.timeout, stuck=True))
+
+        def report(outcome: Outcome) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(once, outcome)
+
+        timer = TimeLimit(work.handler.timeout + self._grace, give_up)
+        self._running += 1
+        if self._running > self._threads:
+            self._threads += 1
+            threading.Thread(target=self._work, name="sweephand-handler", daemon=True).start()
+        self._todo.put((work, report))
+
+    def close(self) -> None:
+        """See the port."""
+        for _ in range(self._threads):
+            self._todo.put(None)
+        self._threads = 0
+
+    def _work(self) -> None:
+        while (item := self._todo.get()) is not None:
+            work, report = item
+            try:
+                outcome = self._perform(work)
+            except BaseException as e:  # noqa: BLE001 - such as no memory for a child process
+                outcome = raised(e)
+            report(outcome)
+
+
+def in_thread(context: Callable[[Work], Context]) -> Perform:
+    """Return what enters a handler in the thread that calls it."""
+
+    def perform(work: Work) -> Outcome:
+        if time.monotonic() > work.enter_by:  # frozen on the way from the event loop to here
+            return NotEntered()
+        payload = admitted(work.handler, work.start.payload)
+        if isinstance(payload, Refused):
+            return payload
+        entered.enter(work)
+        try:
+            return returned(work.handler.run(payload, context(work)))
+        except BaseException as e:  # noqa: BLE001 - SystemExit in a handler is the handler's failure, not ours
+            return raised(e)
+        finally:
+            entered.leave(work)
+
+    return perform

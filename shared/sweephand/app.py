@@ -1,0 +1,326 @@
+"""The composition root: the one place that knows which adapter stands behind each port.
+
+What is made is kept for as long as the process lives, so that a warm function finds its connections open.
+"""
+
+import functools
+import gc
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sweephand import settings as settings_module
+from sweephand.adapters.background import Threads
+from sweephand.adapters.clock import SystemClock
+from sweephand.adapters.rpc_record import Rpc, RpcRecord
+from sweephand.domain.errors import ConfigError
+from sweephand.domain.handler import Context, Handler, Isolation
+from sweephand.handlers import registry
+from sweephand.http import auth
+from sweephand.ports.index import Index
+from sweephand.ports.mail import Mailer
+from sweephand.ports.objects import ObjectStore
+from sweephand.ports.record import Record
+from sweephand.ports.runner import Runner, Work
+from sweephand.usecases.announce import Announcer, Reach
+from sweephand.usecases.create import Creator
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from werkzeug import Request
+
+    from sweephand.ports.drainers import Drainers
+    from sweephand.ports.waker import Waker
+    from sweephand.usecases.retention import Retention
+    from sweephand.usecases.tick.report import Report
+    from sweephand.usecases.tick.restore import Restorer
+    from sweephand.usecases.tick.tick import Tick
+
+
+_open = ExitStack()
+_making = threading.Lock()
+_ending = threading.Event()
+_ticks: "dict[Tick, AbstractEventLoop]" = {}
+SCHEDULE = 60.0
+"""Seconds between two ticks of the schedule (serverless.yml)."""
+START_SLACK = 1.0
+"""Seconds of the budget that a tick takes to connect, read a page and claim before its first job can start.
+
+A time limit that leaves less would be accepted and its jobs never started: each tick would come to them too late.
+"""
+
+
+@functools.cache
+def settings() -> settings_module.Settings:
+    """Return the settings of this process; raises `ConfigError`."""
+    return settings_module.read(os.environ)
+
+
+@functools.cache
+def handlers() -> Mapping[str, Handler]:
+    """Return every handler by its name; raises `ConfigError` for a module of HANDLERS that cannot be loaded."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        return registry.load(settings().handler_modules)
+    except (ImportError, ValueError) as e:
+        raise ConfigError(f"HANDLERS: {e}") from e
+
+
+@functools.cache
+def rpc() -> Rpc:
+    """Return what calls the record's functions; raises `ConfigError` where it is not configured."""
+    if settings().store == "direct":
+        from sweephand.adapters import direct
+
+        over_libpq = direct.connect(settings_module.required(settings().database_url, "DATABASE_URL"))
+        _open.callback(over_libpq.close)
+        return over_libpq
+    from sweephand.adapters import rest
+
+    url = settings_module.required(settings().supabase_url, "SUPABASE_URL")
+    made = rest.connect(url, settings_module.required(settings().supabase_key, "SUPABASE_KEY"))
+    _open.callback(made.close)
+    return made
+
+
+@functools.cache
+def record() -> Record:
+    """Return the record; raises `ConfigError` where it is not configured."""
+    return RpcRecord(rpc())
+
+
+@functools.cache
+def index() -> Index | None:
+    """Return the index, or None where there is no REDIS_URL: the record is then drained directly."""
+    if not settings().redis_url:
+        return None
+    from sweephand.adapters import redis
+
+    made = redis.RedisIndex(redis.Server(settings().redis_url))
+    _open.callback(made.close)
+    return made
+
+
+def close() -> None:
+    """Close every connection that was made; what made them is not to be used again."""
+    _open.close()
+
+
+def creator() -> Creator:
+    """Return what creates jobs; one for all threads, as it remembers which tick was called."""
+    with _making:
+        return _creator()
+
+
+@functools.cache
+def _creator() -> Creator:
+    return Creator(record(), SystemClock(), handlers(), announcer())
+
+
+@functools.cache
+def announcer() -> Announcer:
+    """Return what tells of new jobs."""
+    reach = Reach(
+        round(settings().horizon * 1000),
+        round(min(settings().linger, settings().tick_budget, SCHEDULE) * 1000),
+    )
+    called = waker if settings().wake_url else None
+    return Announcer(index(), called, reach, SystemClock(), background(), threading.Lock())
+
+
+@functools.cache
+def background() -> Threads:
+    """Return what does work that nobody has to wait for."""
+    return Threads()
+
+
+@functools.cache
+def waker() -> "Waker":
+    """Return what wakes a tick for a new job when none is awake; raises `ConfigError` for a WAKE_URL of no kind."""
+    from sweephand.adapters.wake import open_waker
+
+    return open_waker(settings().wake_url)
+
+
+def caller(request: "Request") -> auth.Caller:
+    """Return who sent the request; raises `UnauthorizedError`."""
+    return auth.authenticate(request.headers.get("Authorization"), settings().api_key_hashes)
+
+
+@functools.cache
+def mailer() -> Mailer:
+    """Return what sends mail."""
+    from sweephand.handlers.mail.mailer import open_mailer
+
+    return open_mailer(settings().mail_url or None, settings().mail_from or None)
+
+
+@functools.cache
+def objects() -> ObjectStore:
+    """Return the object store."""
+    from sweephand.handlers.objects.store import PrefixedObjectStore
+
+    env = os.environ.get
+    return PrefixedObjectStore(
+        ",".join(settings().storage_prefixes),
+        s3_endpoint=env("AWS_ENDPOINT_URL_S3") or env("AWS_ENDPOINT_URL"),
+        s3_region=env("AWS_REGION") or env("AWS_DEFAULT_REGION"),
+        gcs_endpoint=_with_scheme(env("STORAGE_EMULATOR_HOST")),
+    )
+
+
+def _with_scheme(host: str | None) -> str | None:
+    """Return an emulator's URL; Google's own tools take it without a scheme."""
+    return f"http://{host}" if host and "://" not in host else host
+
+
+def context(work: Work) -> Context:
+    """Return what a handler is told of its attempt."""
+    return Context(
+        job_id=UUID(work.start.id),
+        attempt=work.start.attempt,
+        deadline=time.monotonic() + work.handler.timeout,
+        log=_logger(work.handler.name),
+        objects=objects(),
+        mail=mailer(),
+    )
+
+
+@functools.cache
+def _logger(handler: str) -> logging.Logger:
+    return logging.getLogger(f"sweephand.handler.{handler}")
+
+
+def runners() -> Mapping[Isolation, Runner]:
+    """Return a runner for each isolation, new: a tick closes its own."""
+    from sweephand.adapters.run_async import AsyncRunner
+    from sweephand.adapters.run_process import ProcessRunner
+    from sweephand.adapters.run_thread import ThreadRunner, in_thread
+
+    return {
+        Isolation.ASYNC: AsyncRunner(settings().async_slots, context),
+        Isolation.THREAD: ThreadRunner(settings().thread_slots, in_thread(context)),
+        Isolation.PROCESS: ProcessRunner(
+            settings().process_slots,
+            [sys.executable, "-m", "sweephand.child"],
+            _child_environment(),
+        ),
+    }
+
+
+def _child_environment() -> dict[str, str]:
+    """Return the environment of a child that is to import what this process can."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+@functools.cache
+def restorer() -> "Restorer":
+    """Return what reads the record for the index; its rotation lasts as long as the process."""
+    from sweephand.usecases.tick.restore import Restorer
+
+    return Restorer(record(), round(settings().horizon * 1000))
+
+
+@functools.cache
+def drainers() -> "Drainers | None":
+    """Return what calls further drainers, or None where there is no DRAINERS_URL."""
+    from sweephand.adapters.call_drainers import open_drainers
+
+    if not settings().drainers_url:
+        return None
+    command = [sys.executable, "-m", "sweephand", "tick", "--drainer"]
+    return open_drainers(settings().drainers_url, command, _child_environment())
+
+
+@functools.cache
+def retention() -> "Retention | None":
+    """Return what deletes old jobs, or None where RETENTION_DAYS keeps them for ever."""
+    from sweephand.usecases.retention import Retention
+
+    return Retention(record(), round(settings().retention)) if settings().retention else None
+
+
+def tick(
+    budget: float | None = None, linger: float | None = None, *, drainer: bool = False, woken: bool = False
+) -> "Tick":
+    """Return a tick that works for at most `budget` seconds and lingers for `linger` of them.
+
+    Each is at most what the settings say, and that by default. A `drainer` was called by a tick: it does not linger
+    and calls no others. One that was `woken` for a new job calls no others either.
+    Raises `ConfigError` when a handler's time limit would not fit into TICK_BUDGET_SECONDS.
+    """
+    from sweephand.usecases.tick.parts import MARGIN, Limits, Parts
+    from sweephand.usecases.tick.tick import Tick
+
+    most = settings()
+    for handler in handlers().values():
+        if handler.timeout > most.tick_budget - MARGIN - START_SLACK:
+            raise ConfigError(
+                f"handler {handler.name}: its time limit of {handler.timeout:g} s does not fit a tick of "
+                f"{most.tick_budget:g} s less {START_SLACK:g} s for beginning and {MARGIN:g} s for settling; lower "
+                f"it, or raise TICK_BUDGET_SECONDS to {handler.timeout + MARGIN + START_SLACK:g} or more."
+            )
+    clock = SystemClock()
+    horizon_ms = round(most.horizon * 1000)
+    parts = Parts(
+        *(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms, background()),
+        drainers(),
+        retention(),
+    )
+    limits = Limits(
+        most.tick_budget if budget is None else min(budget, most.tick_budget),
+        0 if drainer else most.linger if linger is None else min(linger, most.linger),
+        0 if drainer or woken else most.max_drainers,
+    )
+    return Tick(parts, limits)
+
+
+def stop_ticks() -> None:
+    """Have every tick of this process, later ones too, start nothing more and end when what runs has.
+
+    May be called from any thread, and from a signal's handler.
+    """
+    _ending.set()
+    for one, loop in list(_ticks.items()):
+        with suppress(RuntimeError):  # its loop was closed this moment
+            loop.call_soon_threadsafe(one.stop)
+
+
+def run(one: "Tick") -> "Report":
+    """Run a tick to its end on an event loop of its own and return the report.
+
+    Not `asyncio.run`: that waits for every task, and a handler that ignores its cancellation never ends. Where one
+    is stuck, the loop is left as it is and the caller is to end the process.
+    """
+    import asyncio
+
+    # The record's answers come in by threads, each of which waits up to this long for the loop to let go of the
+    # interpreter, again and again in one call. On 3.11, 1 ms drained 20 to 30 % more than Python's 5 ms in two
+    # interleaved runs a transport; on 3.13 the runs did not agree.
+    sys.setswitchinterval(0.001)
+    # A batch makes thousands of objects that live until it is settled. Looking through them for garbage at each
+    # 700th or 2,000th new one, as Python does, is 6 to 8 % of what a drain takes.
+    gc.set_threshold(50_000)
+    loop = asyncio.new_event_loop()
+    stuck = 0
+    _ticks[one] = loop
+    if _ending.is_set():
+        one.stop()
+    try:
+        report = loop.run_until_complete(one.run())
+        stuck = report.stuck
+        return report
+    finally:
+        del _ticks[one]
+        if not stuck:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()

@@ -1,0 +1,67 @@
+"""A child process of the tick: runs one handler after another; `adapters/run_process.py` is its parent.
+
+python -m sweephand.child
+"""
+
+import ctypes
+import dataclasses
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from sweephand import app
+from sweephand.adapters import entered
+from sweephand.adapters.run_thread import in_thread
+from sweephand.ports.record import Start
+from sweephand.ports.runner import Work
+
+
+def main() -> None:
+    """Serve until the parent closes the pipe, or ends."""
+    end_with_parent()
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what a handler prints must not stand between two answers
+    if os.environ.get(entered.LABELLED):
+        entered.label_output()
+    handlers = app.handlers()
+    perform = in_thread(app.context)
+    os.write(answers, bytes(4))  # an empty message: ready
+    while request := _message(sys.stdin.fileno()):
+        start = Start(
+            request["job_id"], request["type"], request["attempt"], 0, 0, 0, 0, request["payload"], token=""
+        )
+        outcome = perform(Work(start, handlers[start.type], request["enter_by"]))
+        body = json.dumps({"kind": type(outcome).__name__} | dataclasses.asdict(outcome)).encode()
+        os.write(answers, len(body).to_bytes(4, "big") + body)
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however it ends; only Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
+        if os.getppid() == 1:
+            sys.exit()
+
+
+def _message(pipe: int) -> dict[str, Any] | None:
+    head = _read(pipe, 4)
+    if not head:
+        return None
+    message: dict[str, Any] = json.loads(_read(pipe, int.from_bytes(head, "big")))
+    return message
+
+
+def _read(pipe: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        chunk = os.read(pipe, size - len(data))
+        if not chunk:
+            return b""
+        data += chunk
+    return data
+
+
+if __name__ == "__main__":
+    main()

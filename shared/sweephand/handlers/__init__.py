@@ -1,0 +1,1 @@
+"""The built-in handlers, and what loads them and a deployment's own."""

@@ -1,0 +1,1 @@
+"""Sends mail: SES, SMTP, or a folder."""

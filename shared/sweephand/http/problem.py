@@ -1,0 +1,59 @@
+"""Errors as RFC 9457 problem details: the one place that gives an error its HTTP status."""
+
+import json
+
+from werkzeug import Response
+
+from sweephand.domain import errors as e
+
+STATUS: dict[type[e.SweephandError], tuple[int, str]] = {
+    e.NotJsonError: (400, "Not JSON"),
+    e.BodyCutError: (400, "Body cut"),
+    e.UnauthorizedError: (401, "Unauthorized"),
+    e.JobNotFoundError: (404, "No such job"),
+    e.CrossOriginError: (403, "Cross-origin"),
+    e.RouteNotFoundError: (404, "Not found"),
+    e.MethodNotAllowedError: (405, "Method not allowed"),
+    e.TooSlowError: (408, "Too slow"),
+    e.NotCancellableError: (409, "Not cancellable"),
+    e.IdempotencyMismatchError: (409, "Idempotency-Key reused"),
+    e.BodyTooLargeError: (413, "Body too large"),
+    e.MediaTypeError: (415, "Unsupported media type"),
+    e.MisdirectedError: (421, "Misdirected"),
+    e.InvalidError: (422, "Invalid"),
+    e.RecordUnavailableError: (503, "Record unavailable"),
+    e.RecordStatementError: (503, "Record unavailable"),
+    e.RecordSetupError: (503, "Record not set up"),
+    e.ConfigError: (503, "Not configured"),
+}
+RETRY_AFTER = 5
+"""Seconds that a client should wait after a 503."""
+_TYPE = "urn:sweephand:problem:"
+"""What the problem types' URIs begin with: names to compare, nothing to fetch."""
+_OPERATORS = (e.RecordUnavailableError, e.RecordSetupError, e.ConfigError)
+
+
+def problem(error: e.SweephandError) -> Response:
+    """Return the answer to a request that ended in `error`.
+
+    What only an operator can act on is in the log, not in the body.
+    """
+    status, title = STATUS.get(type(error), (500, "Internal error"))
+    body: dict[str, object] = {
+        "type": f"{_TYPE}{title.lower().replace(' ', '-')}",
+        "title": title,
+        "status": status,
+        "detail": (type(error).__doc__ or "").strip() if isinstance(error, _OPERATORS) else str(error),
+    }
+    if isinstance(error, e.InvalidError):
+        body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.faults[:100]]
+    if isinstance(error, e.NotCancellableError):
+        body["job_status"] = error.status
+    response = Response(json.dumps(body), status, mimetype="application/problem+json")
+    if isinstance(error, e.MethodNotAllowedError):
+        response.headers["Allow"] = ", ".join(error.allowed)
+    if isinstance(error, e.UnauthorizedError):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="sweephand"'
+    if isinstance(error, _OPERATORS):
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response

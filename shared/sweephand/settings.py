@@ -1,0 +1,130 @@
+"""The settings, read from the environment in one place; the README's table lists them."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sweephand.domain.errors import ConfigError
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+_DIGEST = re.compile(r"sha-?[0-9]+\s*[:=$]", re.IGNORECASE)
+DEFAULT_BUDGET = 110.0
+"""Seconds that a tick works: it outlives the minute, so that one that lingers can still start what comes due."""
+DEFAULT_LINGER = 70.0
+"""Seconds from a tick's beginning that it waits for what comes due: until the next has begun, be it late."""
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""This machine's names for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, parsed; a required one that is missing is an empty string until it is asked for."""
+
+    supabase_url: str
+    supabase_key: str
+    store: str
+    database_url: str
+    redis_url: str
+    api_key_hashes: tuple[bytes, ...]
+    cors_origins: tuple[str, ...]
+    """Whose pages may call the API from a browser; `shared/sweephand/http/cors.py` answers by them."""
+    handler_modules: tuple[str, ...]
+    mail_url: str
+    mail_from: str
+    storage_prefixes: tuple[str, ...]
+    tick_budget: float
+    linger: float
+    horizon: float
+    retention: float
+    """Seconds that finished jobs are kept; 0: for ever."""
+    async_slots: int
+    thread_slots: int
+    process_slots: int
+    drainers_url: str
+    max_drainers: int
+    wake_url: str
+
+
+def read(env: Mapping[str, str]) -> Settings:
+    """Return the settings in `env`; raises `ConfigError`, naming the variable, for one that cannot be read."""
+    return Settings(
+        supabase_url=env.get("SUPABASE_URL", ""),
+        supabase_key=env.get("SUPABASE_KEY", ""),
+        store=_choice(env, "STORE", ("rest", "direct")),
+        database_url=env.get("DATABASE_URL", ""),
+        redis_url=env.get("REDIS_URL", ""),
+        api_key_hashes=tuple(_key_hash(key) for key in _words(env, "SWEEPHAND_API_KEYS")),
+        cors_origins=_origins(env),
+        handler_modules=_words(env, "HANDLERS"),
+        mail_url=env.get("MAIL_URL", ""),
+        mail_from=env.get("MAIL_FROM", ""),
+        storage_prefixes=_words(env, "STORAGE_PREFIXES"),
+        tick_budget=_number(env, "TICK_BUDGET_SECONDS", DEFAULT_BUDGET, 1, 3600),
+        linger=_number(env, "LINGER_SECONDS", DEFAULT_LINGER, 0, 3600),
+        horizon=_number(env, "HORIZON_SECONDS", 300, 1, 86400),
+        retention=_number(env, "RETENTION_DAYS", 0, 0, 36_500) * 86400,
+        async_slots=int(_number(env, "ASYNC_SLOTS", 100, 1, 10_000)),
+        thread_slots=int(_number(env, "THREAD_SLOTS", 16, 1, 1_000)),
+        process_slots=int(_number(env, "PROCESS_SLOTS", 2, 1, 64)),
+        drainers_url=env.get("DRAINERS_URL", ""),
+        max_drainers=int(_number(env, "MAX_DRAINERS", 0, 0, 1_000)),
+        wake_url=env.get("WAKE_URL", ""),
+    )
+
+
+def _origins(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the origins of CORS_ORIGINS, or `*`; raises `ConfigError` for what a browser never sends as one."""
+    found = _words(env, "CORS_ORIGINS")
+    for origin in found:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ConfigError("CORS_ORIGINS holds origins such as https://example.com, without a path, or *.")
+    return found
+
+
+def without_proxies(env: Mapping[str, str]) -> dict[str, str]:
+    """Return NO_PROXY as `env` has it, in both spellings, with this machine added: no proxy leads to it."""
+    names = [name.strip() for name in (env.get("no_proxy") or env.get("NO_PROXY") or "").split(",")]
+    merged = ",".join(dict.fromkeys([*filter(None, names), *LOOPBACK]))
+    return {"no_proxy": merged, "NO_PROXY": merged}
+
+
+def required(value: str, name: str) -> str:
+    """Return `value`, or raise `ConfigError` naming the variable that should have held it."""
+    if not value:
+        raise ConfigError(f"{name} is not set.")
+    return value
+
+
+def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    text = env.get(name) or choices[0]
+    if text not in choices:
+        raise ConfigError(f"{name} must be {' or '.join(choices)}, not {text!r}.")
+    return text
+
+
+def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
+
+
+def _key_hash(key: str) -> bytes:
+    """Return the SHA-256 of a key that is written plainly, or as `sha256:<hex>` so that no plaintext is kept."""
+    found = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", key, re.IGNORECASE)
+    # However it is spelled, it was meant as a digest, and a published digest must never become a key by itself.
+    if _DIGEST.match(key) and not found:
+        raise ConfigError("SWEEPHAND_API_KEYS: sha256: is followed by 64 hexadecimal digits.")
+    return bytes.fromhex(found[1]) if found else hashlib.sha256(key.encode()).digest()
+
+
+def _number(env: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+    text = env.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError as e:
+        raise ConfigError(f"{name} must be a number, not {text!r}.") from e
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must be {low:g} to {high:g}, not {text}.")
+    return value

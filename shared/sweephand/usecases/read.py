@@ -1,0 +1,71 @@
+"""Read jobs: one whole, or a page of cards."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sweephand.domain.cursor import decode, encode
+from sweephand.domain.errors import Fault, InvalidError, JobNotFoundError
+from sweephand.domain.handler import NAME
+from sweephand.domain.job import JobJson, Status
+from sweephand.domain.json_value import JsonValue
+from sweephand.ports.record import Record
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+
+def parse_id(text: str) -> UUID:
+    """Return the job id in `text`; raises `JobNotFoundError` for what is no UUID, since no job can have it."""
+    try:
+        found = UUID(text)
+    except ValueError as e:
+        raise JobNotFoundError from e
+    if str(found) != text.lower():
+        raise JobNotFoundError
+    return found
+
+
+def get(record: Record, job_id: str) -> JobJson:
+    """Return the whole job; raises `JobNotFoundError`."""
+    job = record.get(parse_id(job_id))
+    if job is None:
+        raise JobNotFoundError
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """The query of `GET /jobs`, as text or None where it was not given."""
+
+    status: str | None = None
+    type: str | None = None
+    limit: str | None = None
+    cursor: str | None = None
+
+
+def list_jobs(record: Record, asked: ListRequest) -> dict[str, JsonValue]:
+    """Return `{jobs, next_cursor}`, latest created first; a cursor is good for the same filters.
+
+    Raises `InvalidError` for an unknown status, an impossible type, a limit out of range or a cursor not ours.
+    """
+    limit = _limit(asked.limit)
+    if asked.status is not None and asked.status not in set(Status):
+        raise InvalidError([Fault("status", f"must be one of {', '.join(Status)}")])
+    if asked.type is not None and not NAME.match(asked.type):
+        raise InvalidError([Fault("type", "not the name of a handler")])
+    filters = f"{asked.status or ''}|{asked.type or ''}"
+    after = decode(asked.cursor, filters=filters) if asked.cursor is not None else None
+    listed = record.list(asked.status, asked.type, limit + 1, after)
+    more = len(listed.jobs) > limit
+    return {
+        "jobs": listed.jobs[:limit],
+        "next_cursor": encode(listed.positions[limit - 1], filters=filters) if more else None,
+    }
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) and 1 <= int(text) <= MAX_LIMIT):
+        raise InvalidError([Fault("limit", f"must be a whole number from 1 to {MAX_LIMIT}")])
+    return int(text)

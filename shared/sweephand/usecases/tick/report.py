@@ -1,0 +1,137 @@
+"""What a tick did, as one JSON object."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sweephand.domain.json_value import JsonValue
+
+Stopped = Literal["drained", "budget", "held"]
+"""Nothing is due any more; there was no time, or no room, for what is; what is due is held by others."""
+NAMED = 10
+"""Jobs and members that a report names, of those that it counts."""
+
+
+@dataclass(slots=True)
+class Lateness:
+    """How late starts were, in ms: exact below a second, to three digits above, in a bounded space."""
+
+    counts: Counter[int] = field(default_factory=Counter)
+    longest: int = 0
+
+    def add(self, late_ms: int) -> None:
+        """Count one start."""
+        step = 1 if late_ms < 1000 else 10 ** (len(str(late_ms)) - 3)  # noqa: PLR2004 - three digits
+        self.counts[late_ms // step * step] += 1
+        self.longest = max(self.longest, late_ms)
+
+    def percentiles(self) -> dict[str, JsonValue]:
+        """Return p50, p99 and max; null when nothing was started."""
+        return {"p50": self._at(0.50), "p99": self._at(0.99), "max": self.longest if self.counts else None}
+
+    def _at(self, share: float) -> int | None:
+        left = share * self.counts.total()
+        for late, count in sorted(self.counts.items()):
+            left -= count
+            if left <= 0:
+                return late
+        return None
+
+
+@dataclass(slots=True)
+class Report:
+    """Counters of one tick."""
+
+    claimed: int = 0
+    """Ids taken off the index, or off the record where there was no index."""
+    started: int = 0
+    completed: int = 0
+    retried: int = 0
+    failed: int = 0
+    skipped: int = 0
+    """Claimed ids that were not to be started: cancelled, finished, not yet due, or with another tick."""
+    returned: int = 0
+    """Claimed ids that were handed back unstarted."""
+    restored: int = 0
+    """Jobs that the index had lost, or never had."""
+    expired_leases: int = 0
+    late_writes: int = 0
+    """Settlements that the record refused because the lease had gone to another."""
+    stuck: int = 0
+    """Handlers that passed their time limit and could not be ended."""
+    index_errors: int = 0
+    index_foreign: int = 0
+    """Members of the index that were no job's; they were removed."""
+    index_foreign_named: Sequence[str] = ()
+    busy_starts: int = 0
+    """Starts that were put off because another transaction held the job's row."""
+    busy_settles: int = 0
+    """Settlements that were tried again for that reason."""
+    bad: dict[str, str] = field(default_factory=dict)
+    """Jobs whose rows failed a statement by themselves, each with the record's error; at most NAMED."""
+    bad_rows: int = 0
+    """How many there were."""
+    pruned: int = 0
+    """Finished jobs that were deleted because they were older than RETENTION_DAYS."""
+    drainers: int = 0
+    """Further drainers that were called."""
+    lingered_ms: int = 0
+    """Time spent waiting for what was known to come due."""
+    budget_ms: int = 0
+    duration_ms: int = 0
+    stopped: Stopped = "drained"
+    oldest_due_age_s: float = 0.0
+    oldest_due_age_s_by_priority: Mapping[int, float] = field(default_factory=dict)
+    unknown_types: Mapping[str, float] = field(default_factory=dict)
+    """Due types that this tick has no handler for, with the age in s of their oldest job; at most 100."""
+    unknown_types_count: int = 0
+    """How many there are."""
+    oldest_unknown_due_age_s: float = 0.0
+    lateness: Lateness = field(default_factory=Lateness)
+
+    def note_bad(self, id_: str, error: str) -> None:
+        """Count a job whose row fails a statement by itself, and name it."""
+        self.bad_rows += id_ not in self.bad
+        if len(self.bad) < NAMED:
+            self.bad[id_] = error[:200]
+
+    def json(self) -> dict[str, JsonValue]:
+        """Return the report as it is printed, logged and answered."""
+        return {
+            **{
+                name: getattr(self, name)
+                for name in (
+                    "claimed",
+                    "started",
+                    "completed",
+                    "retried",
+                    "failed",
+                    "skipped",
+                    "returned",
+                    "restored",
+                    "expired_leases",
+                    "late_writes",
+                    "stuck",
+                    "index_errors",
+                    "index_foreign",
+                    "busy_starts",
+                    "busy_settles",
+                    "bad_rows",
+                    "drainers",
+                    "pruned",
+                    "lingered_ms",
+                    "budget_ms",
+                    "duration_ms",
+                    "stopped",
+                    "oldest_due_age_s",
+                    "oldest_unknown_due_age_s",
+                    "unknown_types_count",
+                )
+            },
+            "oldest_due_age_s_by_priority": {str(p): age for p, age in self.oldest_due_age_s_by_priority.items()},
+            "unknown_types": dict(self.unknown_types),
+            "bad": dict(self.bad),
+            "index_foreign_named": list(self.index_foreign_named),
+            "lateness_ms": self.lateness.percentiles(),
+        }

@@ -1,0 +1,63 @@
+"""Puts back into the index what the record has and the index lost: level-triggered, one page at a time."""
+
+from collections.abc import Sequence
+
+from sweephand.domain.json_value import JsonValue
+from sweephand.ports.record import Entered, Page, Record
+
+PAGE = 500
+"""Jobs on a page: a record call of some 35 KB."""
+FURTHER = 1000
+"""Jobs on a page that goes on where another ended: it is read when that many are expected."""
+ROTATE_EVERY = 0.25
+"""Seconds between further pages while a backlog stands."""
+ROTATE_COST = 20
+"""How many times as long as a page took the next one waits, from the beginning of the one to that of the other."""
+
+
+def pause(took: float) -> float:
+    """Return the seconds from the beginning of a further page that `took` so many to that of the next.
+
+    The rows of what was just drained make a page dear until they are vacuumed, just when there is much to drain.
+    """
+    return max(ROTATE_EVERY, ROTATE_COST * took)
+
+
+class Restorer:
+    """Reads pages of the record: always a fresh first one when asked, and others that go on where it ended.
+
+    A first page deals from all lanes in turns, so no lane hides another. What a lane has behind it is shown by
+    further pages. It lives as long as the process does; where it begins again from the front nothing is missed for
+    good.
+    """
+
+    def __init__(self, record: Record, horizon_ms: int) -> None:
+        self._record, self._horizon_ms = record, horizon_ms
+        self._cut: Sequence[JsonValue] = ()
+
+    def first(
+        self,
+        types: Sequence[str],
+        *,
+        strict: bool = False,
+        skip: Sequence[str] = (),
+        entered: Entered | None = None,
+        begins: bool = False,
+    ) -> Page:
+        """Return the page of the oldest of each lane, and end what ran out; see `Record.page`."""
+        page = self._record.page(
+            types, self._horizon_ms, PAGE, strict=strict, skip=skip, entered=entered, begins=begins
+        )
+        self._cut = page.cut
+        return page
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether the last page left something out, so that there is something to go on with."""
+        return bool(self._cut)
+
+    def further(self, types: Sequence[str], skip: Sequence[str] = (), entered: Entered | None = None) -> Page:
+        """Return the next page of the lanes that the last one cut."""
+        page = self._record.page(types, self._horizon_ms, FURTHER, self._cut, skip=skip, entered=entered)
+        self._cut = page.cut
+        return page
