@@ -8,7 +8,7 @@ import pytest
 import redis
 from psycopg import sql
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from tests.certificate import certificate
 
 __all__ = ["certificate"]
@@ -18,14 +18,14 @@ KEPT_TABLES = ("settings", "installation")
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Every service, migrated; shared by the whole session. A test that stops one starts it again."""
-    with Stack(tmp_path_factory.mktemp("stack")) as running:
+    with Services(tmp_path_factory.mktemp("stack")) as running:
         yield running
 
 
 @pytest.fixture
-def clean(stack: Stack) -> Stack:
+def clean(stack: Services) -> Services:
     """Return the stack with no job in the record, nothing in the index, and empty outbox and objects."""
     empty_record(stack.superuser_url)
     with redis.Redis.from_url(stack.valkey.url) as client:
@@ -36,7 +36,7 @@ def clean(stack: Stack) -> Stack:
 
 
 @pytest.fixture
-def database(clean: Stack) -> Iterator[psycopg.Connection]:
+def database(clean: Services) -> Iterator[psycopg.Connection]:
     """Yield a connection to the emptied record as its owner, each statement a transaction of its own."""
     with psycopg.connect(clean.database_url, autocommit=True) as connection:
         yield connection

@@ -22,10 +22,10 @@ from sweephand.layout import MAIN
 from sweephand.settings import DEFAULT_BUDGET
 
 from ..supabase.migrate import MigrationError
-from .dev_env import Given, greeting
+from .dev_env import ExternalServices, greeting
 from .services.folder import DataFolder
 from .services.service import Service, ServiceError
-from .services.services import Stack
+from .services.services import Services
 from .serving import routes
 from .serving.function_server import Functions, FunctionServer
 from .serving.handler_files import HandlerFiles
@@ -100,8 +100,8 @@ def _serve(settings: Settings, env: Mapping[str, str], stop: StopSignal) -> None
         raise routes.RoutesError(f"{settings.routes} has no schedule: nothing would tick")
     tick = events.schedules[0]
     seconds = settings.tick_seconds or tick.seconds
-    given = Given.of(env, DataFolder(settings.data_dir).made())
-    stack = Stack(settings.data_dir, record=not given.record, index=not given.index, say=_say)
+    given = ExternalServices.of(env, DataFolder(settings.data_dir).made())
+    stack = Services(settings.data_dir, record=not given.record, index=not given.index, say=_say)
     try:
         values = given.over(stack.env, f"http://127.0.0.1:{settings.port}")
         files = HandlerFiles(values)
@@ -139,10 +139,10 @@ def _serve(settings: Settings, env: Mapping[str, str], stop: StopSignal) -> None
         _say(f"functions of {settings.source.name} behind the routes of {settings.routes.name}")
         proxied = any(env.get(name) for name in PROXIES)
         print(greeting(values, settings.data_dir, seconds, proxied=proxied), flush=True)
-        _keep_going([Watch(stack.services, servers), Reload(files, servers), lines, scheduler], stop)
+        _keep_going([Supervisor(stack.services, servers), Reload(files, servers), lines, scheduler], stop)
 
 
-class Watch:
+class Supervisor:
     """Looks after the processes: functions' servers come back, as in a cloud; a lost service is told once."""
 
     def __init__(self, services: list[Service], servers: list[FunctionServer]) -> None:

@@ -27,13 +27,13 @@ SENDER = "sweephand@example.com"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ExternalServices:
     """The caller's environment: which real services it names."""
 
     env: Mapping[str, str]
 
     @classmethod
-    def of(cls, env: Mapping[str, str], ours: AbstractSet[str]) -> "Given":
+    def of(cls, env: Mapping[str, str], ours: AbstractSet[str]) -> "ExternalServices":
         """Read `env`, leaving out services whose key is among `ours`: a shell sourced an earlier run's `env`.
 
         Raises ServiceError when only one of SUPABASE_URL and SUPABASE_KEY is given.

@@ -30,7 +30,7 @@ from sweephand.ports.objects import ObjectStore
 from sweephand.ports.record import Record
 from sweephand.ports.runner import Runner, Work
 from sweephand.usecases.announce import Announcer, Reach
-from sweephand.usecases.create import Creator
+from sweephand.usecases.create import CreateJobs
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from sweephand.ports.waker import Waker
     from sweephand.usecases.retention import Retention
     from sweephand.usecases.tick.report import Report
-    from sweephand.usecases.tick.restore import Restorer
+    from sweephand.usecases.tick.restore import Restore
     from sweephand.usecases.tick.tick import Tick
 
 
@@ -115,15 +115,15 @@ def close() -> None:
     _open.close()
 
 
-def creator() -> Creator:
+def creator() -> CreateJobs:
     """Return what creates jobs; one for all threads, as it remembers which tick was called."""
     with _making:
         return _creator()
 
 
 @functools.cache
-def _creator() -> Creator:
-    return Creator(record(), SystemClock(), handlers(), announcer())
+def _creator() -> CreateJobs:
+    return CreateJobs(record(), SystemClock(), handlers(), announcer())
 
 
 @functools.cache
@@ -223,11 +223,11 @@ def _child_environment() -> dict[str, str]:
 
 
 @functools.cache
-def restorer() -> "Restorer":
+def restorer() -> "Restore":
     """Return what reads the record for the index; its rotation lasts as long as the process."""
-    from sweephand.usecases.tick.restore import Restorer
+    from sweephand.usecases.tick.restore import Restore
 
-    return Restorer(record(), round(settings().horizon * 1000))
+    return Restore(record(), round(settings().horizon * 1000))
 
 
 @functools.cache
@@ -258,7 +258,7 @@ def tick(
     and calls no others. One that was `woken` for a new job calls no others either.
     Raises `ConfigError` when a handler's time limit would not fit into TICK_BUDGET_SECONDS.
     """
-    from sweephand.usecases.tick.parts import MARGIN, Limits, Parts
+    from sweephand.usecases.tick.parts import MARGIN, Dependencies, Limits
     from sweephand.usecases.tick.tick import Tick
 
     most = settings()
@@ -271,7 +271,7 @@ def tick(
             )
     clock = SystemClock()
     horizon_ms = round(most.horizon * 1000)
-    parts = Parts(
+    parts = Dependencies(
         *(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms, background()),
         drainers(),
         retention(),

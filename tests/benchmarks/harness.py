@@ -17,7 +17,7 @@ from psycopg.rows import tuple_row
 
 from infra.local.services.processes import children
 from infra.local.services.service import Service
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.serving import routes
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand.layout import ROOT
@@ -35,7 +35,7 @@ class Bed:
     def __init__(self, folder: Path, scale: float) -> None:
         self.scale = scale
         self.folder = folder
-        self.stack = Stack(folder / "stack")
+        self.stack = Services(folder / "stack")
         self.stack.postgres.settings = {**self.stack.postgres.settings, **SERVER}
 
     def __enter__(self) -> Self:

@@ -16,7 +16,7 @@ from sweephand.adapters import direct as direct_rpc
 from sweephand.adapters.clock import SystemClock
 from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.job import NewJob
-from sweephand.domain.retry_policy import Done
+from sweephand.domain.retry_policy import Complete
 from sweephand.ports.record import Record, Settlement
 from tests.benchmarks import chart
 from tests.benchmarks.harness import KEY, TYPES, Bed, finished, percentile
@@ -140,7 +140,7 @@ def _costs(bed: Bed, record: Record) -> dict[str, float]:
         record.create(jobs, whole=False)
         token = str(uuid4())
         starts = record.start([str(job.id) for job in jobs], token, LEASES, alone=False, max_bytes=10**8).starts
-        record.settle([Settlement(one.id, token, Done(None)) for one in starts])
+        record.settle([Settlement(one.id, token, Complete(None)) for one in starts])
 
     calls: dict[str, Callable[[int], object]] = {
         "create": create,

@@ -10,7 +10,7 @@ from sweephand import app
 from sweephand.adapters import rest as rest_rpc
 from sweephand.adapters import rpc_record
 from sweephand.domain.errors import RecordUnavailableError
-from sweephand.domain.retry_policy import Done
+from sweephand.domain.retry_policy import Complete
 from sweephand.ports.record import Settlement
 from tests.chaos.proxy import Proxy, http_error
 from tests.tick.conftest import Deployment, forget
@@ -40,7 +40,7 @@ def test_a_page_that_is_not_the_records_is_no_answer(body: bytes) -> None:
         with pytest.raises(RecordUnavailableError):
             record.page(["note"], 1000, 10)
         with pytest.raises(RecordUnavailableError):
-            record.settle([Settlement("01980000-0000-7000-8000-000000000000", "t", Done(None))])
+            record.settle([Settlement("01980000-0000-7000-8000-000000000000", "t", Complete(None))])
         rpc.close()
 
 

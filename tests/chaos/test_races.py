@@ -9,16 +9,16 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand.adapters import rest as rest_rpc
 from sweephand.adapters.rpc_record import RpcRecord
-from sweephand.domain.retry_policy import Decision, Done, RetryAfter
+from sweephand.domain.retry_policy import Complete, Decision, RetryAfter
 from sweephand.ports.record import Record, Settlement, Started, Verdict
 from tests.record.conftest import LEASES, a_job, made, started
 
 
 @pytest.fixture
-def record(clean: Stack) -> Iterator[Record]:
+def record(clean: Services) -> Iterator[Record]:
     """Yield the record over the functions' own transport."""
     rpc = rest_rpc.connect(clean.env["SUPABASE_URL"], clean.env["SUPABASE_KEY"])
     yield RpcRecord(rpc)
@@ -26,7 +26,7 @@ def record(clean: Stack) -> Iterator[Record]:
 
 
 @contextmanager
-def start_that_waits(clean: Stack, record: Record, jobs: list[str]) -> Iterator["Future[Started]"]:
+def start_that_waits(clean: Services, record: Record, jobs: list[str]) -> Iterator["Future[Started]"]:
     """Begin a start of `jobs` that has read which are due and waits for the mutex of the first; end its wait.
 
     Without the limit of 50 ms, in which a test cannot do all that may happen meanwhile.
@@ -40,7 +40,7 @@ def start_that_waits(clean: Stack, record: Record, jobs: list[str]) -> Iterator[
             owner.execute(start_v1 + "'50ms'")
 
 
-def _held_start(clean: Stack, record: Record, jobs: list[str]) -> Iterator["Future[Started]"]:
+def _held_start(clean: Services, record: Record, jobs: list[str]) -> Iterator["Future[Started]"]:
     with psycopg.connect(clean.database_url) as holder, ThreadPoolExecutor(1) as pool:
         holder.execute(
             "insert into sweephand.leases (id, token, created_at, started_at, until) "
@@ -60,11 +60,11 @@ def _held_start(clean: Stack, record: Record, jobs: list[str]) -> Iterator["Futu
 
 @pytest.mark.parametrize(
     ("decision", "verdict"),
-    [(RetryAfter(60, "raised", "boom"), Verdict.EARLY), (Done(None), Verdict.FINAL)],
+    [(RetryAfter(60, "raised", "boom"), Verdict.EARLY), (Complete(None), Verdict.FINAL)],
     ids=["retry", "done"],
 )
 def test_a_start_that_waited_starts_nothing_that_was_tried_meanwhile(
-    clean: Stack, record: Record, decision: Decision, verdict: Verdict
+    clean: Services, record: Record, decision: Decision, verdict: Verdict
 ) -> None:
     """A job that another start took, ran and settled in the meantime is neither started early nor kept leased.
 
@@ -81,7 +81,7 @@ def test_a_start_that_waited_starts_nothing_that_was_tried_meanwhile(
         assert sql.execute("select id::text from sweephand.leases").fetchall() == [(first,)]
 
 
-def test_a_start_that_waited_does_not_take_a_lost_job_into_company(clean: Stack, record: Record) -> None:
+def test_a_start_that_waited_does_not_take_a_lost_job_into_company(clean: Services, record: Record) -> None:
     """A job that was lost with its function in the meantime starts alone, or not now.
 
     Guards: `crashes < 2 or alone` in the second reading of `sweephand_start_v1`.
@@ -95,10 +95,10 @@ def test_a_start_that_waited_does_not_take_a_lost_job_into_company(clean: Stack,
         assert record.page(["noop"], 1000, 10, entered={start.token: [second]}).rescued == 1
     answer = call.result()
     assert [s.id for s in answer.starts] == [first]
-    assert answer.others[second][0] is Verdict.ALONE
+    assert answer.others[second][0] is Verdict.EXCLUSIVE
 
 
-def test_a_start_call_that_comes_again_after_its_settlement_starts_nothing(clean: Stack, record: Record) -> None:
+def test_a_start_call_that_comes_again_after_its_settlement_starts_nothing(clean: Services, record: Record) -> None:
     """A call that the network held back, and whose caller asked again and settled, leases nothing for nobody.
 
     Guards: `token is distinct from` in `sweephand_start_v1`.

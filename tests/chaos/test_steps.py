@@ -10,7 +10,7 @@ import pytest
 
 from sweephand import app
 from sweephand.adapters.clock import SystemClock
-from sweephand.domain.outcome import NotEntered, Outcome, Returned
+from sweephand.domain.outcome import NotRun, Outcome, Succeeded
 from sweephand.ports.runner import Work
 from sweephand.usecases.tick.pool import WorkerPool
 from tests.chaos.conftest import Strike, wait_until_frozen
@@ -139,7 +139,7 @@ def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment
         runner.close()
 
     asyncio.run(enter())
-    assert [type(outcome) for outcome in outcomes] == [Returned, NotEntered]
+    assert [type(outcome) for outcome in outcomes] == [Succeeded, NotRun]
     assert deployment.entries() == {jobs[0]: 1}
 
 

@@ -13,15 +13,15 @@ import psycopg
 import redis
 
 from infra.local.services.postgrest import Postgrest
-from infra.local.services.services import Stack
-from infra.local.services.supabase_gateway_server import EdgeServer
+from infra.local.services.services import Services
+from infra.local.services.supabase_gateway_server import SupabaseGateway
 from infra.local.services.valkey import Valkey
 from infra.local.serving.function_server import Functions, FunctionServer
 from infra.local.serving.routes import FILE
 from sweephand.layout import MAIN
 from sweephand.usecases.tick import tick
 from tests.chaos.cluster import Cluster
-from tests.chaos.fleet import NEW, Fleet, Pace
+from tests.chaos.fleet import NEW, Fleet, StartRate
 from tests.chaos.load import Asked
 from tests.chaos.proxy import Proxy
 from tests.chaos.users import User
@@ -41,7 +41,7 @@ class World:
     def __init__(  # noqa: PLR0913 - each is one setting, by name
         self,
         folder: Path,
-        pace: Pace,
+        pace: StartRate,
         rng: random.Random,
         *,
         scale: float = 1,
@@ -52,7 +52,7 @@ class World:
         self.folder, self.rng, self.scale, self.transport = folder, rng, scale, transport
         self.on_wait: Callable[[], None] = lambda: None
         self._open = ExitStack()
-        self.stack = Stack(folder / "stack", index=index == "single")
+        self.stack = Services(folder / "stack", index=index == "single")
         self.valkey = self.stack.valkey
         self.cluster = Cluster(folder / "cluster", self.stack.secrets.valkey) if index == "cluster" else None
         self.asked = Asked()
@@ -140,7 +140,7 @@ class World:
         rest = Postgrest(
             direct.replace("/postgres", "/second"), jwt_secret=stack.secrets.jwt, log=log("rest2"), pool=5
         )
-        edge = EdgeServer(
+        edge = SupabaseGateway(
             upstream_port=rest.port,
             secret_key=stack.secrets.secret_key,
             publishable_key=stack.secrets.publishable_key,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.package import archive, bytecode, tree
 from infra.package.artifact import AWS, REQUIREMENTS, build
 from infra.package.target import Target
@@ -48,7 +48,7 @@ GOALS = {"create_job": ("hello", 2.0), "tick": ("clients", 1.5)}
 
 def main() -> int:
     """Print the table; return 1 when a goal is missed."""
-    with tempfile.TemporaryDirectory() as scratch, Stack(Path(scratch) / "stack") as stack:
+    with tempfile.TemporaryDirectory() as scratch, Services(Path(scratch) / "stack") as stack:
         medians = measure(Path(scratch), stack.env)
     lines = [f"{'function':17} {'ms':>5}", *(f"{name:17} {each:5.0f}" for name, each in medians.items())]
     missed = False

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand.layout import ROOT
 from tests.deploy.lambda_runtime import Function, Machine, unzip
 
@@ -109,7 +109,7 @@ Boot = Callable[..., Function]
 
 @pytest.fixture(scope="module")
 def boot(
-    machine: Machine, tasks: Mapping[str, Path], stack: Stack, tmp_path_factory: pytest.TempPathFactory
+    machine: Machine, tasks: Mapping[str, Path], stack: Services, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Boot]:
     """Return what boots a function of an artifact; they end with the module."""
     logs = tmp_path_factory.mktemp("logs")

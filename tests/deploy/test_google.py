@@ -19,7 +19,7 @@ import tfparse
 
 import functions
 from infra.local.services.service import accepts, free_port
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.serving import routes
 from infra.package.artifact import GOOGLE, build
 from infra.package.target import Target, uv
@@ -320,7 +320,7 @@ def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, An
     return answer.status, said
 
 
-def test_the_archives_answer(archives: Path, clean: Stack) -> None:
+def test_the_archives_answer(archives: Path, clean: Services) -> None:
     """Unpacked where only what they list is installed, create_job, get_job and tick do a job together."""
     env = {**clean.env, "SWEEPHAND_API_KEYS": "key", "TICK_BUDGET_SECONDS": "100", "MAIL_FROM": "m@example.com"}
     job = {"type": "email_notification", "payload": {"to": "a@example.com", "subject": "s", "message": "m"}}

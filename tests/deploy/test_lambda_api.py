@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.serving import routes
 from sweephand.http.routes import ROUTES
 from tests.deploy.conftest import KEY, Boot
@@ -30,7 +30,7 @@ def post(job: object) -> dict[str, Any]:
     return http_event("POST", "/jobs", body=json.dumps(job).encode(), headers=headers, route="POST /jobs")
 
 
-def test_create_get_list_cancel(boot: Boot, clean: Stack) -> None:
+def test_create_get_list_cancel(boot: Boot, clean: Services) -> None:
     """A job is created, indexed, read, listed and cancelled, each by its own function."""
     made = boot("api", "sweephand.infra.aws.api.create_job").invoke(post(MAIL))
     assert made.body["statusCode"] == 201
@@ -54,7 +54,7 @@ def test_create_get_list_cancel(boot: Boot, clean: Stack) -> None:
     assert body_of(cancelled)["status"] == "cancelled"
 
 
-def test_health_and_document(boot: Boot, clean: Stack) -> None:
+def test_health_and_document(boot: Boot, clean: Services) -> None:
     """The record's health and the OpenAPI document answer without a key."""
     assert body_of(boot("api", "sweephand.infra.aws.api.health").invoke(http_event("GET", "/health"))) == {
         "status": "ok"
@@ -63,14 +63,14 @@ def test_health_and_document(boot: Boot, clean: Stack) -> None:
     assert set(document["paths"]) == {path for _, path in ROUTES}
 
 
-def test_every_function_boots(boot: Boot, clean: Stack) -> None:
+def test_every_function_boots(boot: Boot, clean: Services) -> None:
     """Each HTTP function of serverless.yml answers as itself, and none with an internal error."""
     for name in routes.read().http_functions:
         answer = boot("api", f"sweephand.infra.aws.api.{name}").invoke(http_event("GET", "/jobs/nothing"))
         assert answer.body["statusCode"] < 500, (name, answer.body)
 
 
-def test_a_body_in_base64_is_the_body(boot: Boot, clean: Stack) -> None:
+def test_a_body_in_base64_is_the_body(boot: Boot, clean: Services) -> None:
     """Text in any script arrives as it was sent, in base64 or plain, as HTTP APIs use both."""
     create = boot("api", "sweephand.infra.aws.api.create_job")
     job = {**MAIL, "payload": {**MAIL["payload"], "subject": "Grüße 🎈"}}  # type: ignore[dict-item]
@@ -86,7 +86,7 @@ def test_a_body_in_base64_is_the_body(boot: Boot, clean: Stack) -> None:
         assert body_of(answer)["payload"]["subject"] == "Grüße 🎈"
 
 
-def test_a_query_given_twice_is_refused(boot: Boot, clean: Stack) -> None:
+def test_a_query_given_twice_is_refused(boot: Boot, clean: Services) -> None:
     """A parameter with several values is seen as several, not as one with a comma."""
     answer = boot("api", "sweephand.infra.aws.api.list_jobs").invoke(
         http_event("GET", "/jobs", headers=SIGNED, query="limit=5&limit=6")
@@ -103,7 +103,9 @@ def test_a_query_given_twice_is_refused(boot: Boot, clean: Stack) -> None:
         ("GET /nothing", 404, None),
     ],
 )
-def test_what_no_route_takes(boot: Boot, clean: Stack, request_line: str, status: int, allow: str | None) -> None:
+def test_what_no_route_takes(
+    boot: Boot, clean: Services, request_line: str, status: int, allow: str | None
+) -> None:
     """The catch-all tells a wrong method from a wrong path, as a problem in plain text."""
     answer = boot("api", "sweephand.infra.aws.api.not_found").invoke(http_event(*request_line.split()))
     assert answer.body["statusCode"] == status
@@ -113,14 +115,14 @@ def test_what_no_route_takes(boot: Boot, clean: Stack, request_line: str, status
 
 
 @pytest.mark.parametrize("path", ["/é", "/€", "/jobs/🎈", "/jobs/\udfff"])
-def test_path_in_any_script_leads_to_nothing(boot: Boot, clean: Stack, path: str) -> None:
+def test_path_in_any_script_leads_to_nothing(boot: Boot, clean: Services, path: str) -> None:
     """API Gateway decodes a path; what no Latin text can hold is a 404 and no error of the function."""
     name = "get_job" if path.startswith("/jobs/") else "not_found"
     answer = boot("api", f"sweephand.infra.aws.api.{name}").invoke(http_event("GET", path, headers=SIGNED))
     assert (answer.error, answer.body["statusCode"]) == (False, 404)
 
 
-def test_no_key_no_service(boot: Boot, clean: Stack) -> None:
+def test_no_key_no_service(boot: Boot, clean: Services) -> None:
     """Without configured keys every call is refused; without a record, health says so and the log says why."""
     keyless = boot("api", "sweephand.infra.aws.api.list_jobs", SWEEPHAND_API_KEYS="")
     assert keyless.invoke(http_event("GET", "/jobs", headers=SIGNED)).body["statusCode"] == 401
@@ -131,7 +133,7 @@ def test_no_key_no_service(boot: Boot, clean: Stack) -> None:
     assert "SUPABASE_URL" not in answer.body["body"]
 
 
-def test_an_unknown_function_does_not_start(boot: Boot, clean: Stack) -> None:
+def test_an_unknown_function_does_not_start(boot: Boot, clean: Services) -> None:
     """A handler's name that is no function ends the process in its init phase."""
     answer = boot("api", "sweephand.infra.aws.api.nothing").invoke(http_event("GET", "/"))
     assert answer.error

@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from tests.deploy.conftest import KEY, Boot
 from tests.deploy.lambda_runtime import Machine, http_event, schedule_event
 
@@ -53,7 +53,7 @@ def state(boot: Boot, job_id: str) -> dict[str, Any]:
     return answer
 
 
-def test_create_tick_get(boot: Boot, clean: Stack) -> None:
+def test_create_tick_get(boot: Boot, clean: Services) -> None:
     """A mail and a PDF that were created through the API are done by one tick: in a thread and in a process."""
     mail = create(boot, MAIL)
     target = f"{(clean.folder.path / 'objects').as_uri()}/report.pdf"
@@ -68,7 +68,7 @@ def test_create_tick_get(boot: Boot, clean: Stack) -> None:
     assert (clean.folder.path / "objects/report.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_the_report_is_one_line_with_its_metrics(boot: Boot, clean: Stack) -> None:
+def test_the_report_is_one_line_with_its_metrics(boot: Boot, clean: Services) -> None:
     """A tick logs one JSON line: its report, and which of its numbers CloudWatch is to take as metrics."""
     tick = boot("tick", "sweephand.infra.aws.tick.handler")
     answer = tick.invoke(schedule_event())
@@ -80,7 +80,7 @@ def test_the_report_is_one_line_with_its_metrics(boot: Boot, clean: Stack) -> No
     assert all(isinstance(line[metric["Name"]], int | float) for metric in directive["Metrics"])
 
 
-def test_three_seconds_are_enough_to_end(boot: Boot, clean: Stack) -> None:
+def test_three_seconds_are_enough_to_end(boot: Boot, clean: Services) -> None:
     """With 3 s left a tick starts nothing that could not end, leaves it due, and ends in time."""
     tick = boot("tick", "sweephand.infra.aws.tick.handler", MAIL_FROM="sweephand@example.com")
     assert not tick.invoke(schedule_event()).error  # a warm process: a start is no part of the time limit
@@ -126,7 +126,7 @@ def counted(port: int) -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
-def test_an_idle_warm_tick_costs_two_calls(boot: Boot, clean: Stack) -> None:
+def test_an_idle_warm_tick_costs_two_calls(boot: Boot, clean: Services) -> None:
     """In a warm process, a tick with nothing to do costs one Redis command and one call of the record."""
     with counted(clean.edge.port) as (url, paths), redis.Redis.from_url(clean.valkey.url) as client:
         tick = boot("tick", "sweephand.infra.aws.tick.handler", SUPABASE_URL=url)
@@ -141,7 +141,7 @@ def test_an_idle_warm_tick_costs_two_calls(boot: Boot, clean: Stack) -> None:
         tick.end()
 
 
-def test_a_record_that_is_away_is_an_error(boot: Boot, clean: Stack) -> None:
+def test_a_record_that_is_away_is_an_error(boot: Boot, clean: Services) -> None:
     """A tick that cannot reach the record fails, so that Lambda counts an error and the alarm rings."""
     tick = boot("tick", "sweephand.infra.aws.tick.handler", SUPABASE_URL="http://127.0.0.1:9")
     answer = tick.invoke(schedule_event(), remaining=4)
@@ -149,7 +149,7 @@ def test_a_record_that_is_away_is_an_error(boot: Boot, clean: Stack) -> None:
     assert answer.body["errorType"] == "RecordUnavailableError"
 
 
-def test_a_stuck_handler_retires_its_process(boot: Boot, clean: Stack, machine: Machine, tmp_path: Path) -> None:
+def test_a_stuck_handler_retires_its_process(boot: Boot, clean: Services, machine: Machine, tmp_path: Path) -> None:
     """A thread that overran its limit ends its process, once the tick has reported; the next tick has a new one."""
     (tmp_path / "stuck_jobs.py").write_text(STUCK)
     env = {"HANDLERS": "stuck_jobs", "PYTHONPATH": f"{machine.runtime}:{tmp_path}"}

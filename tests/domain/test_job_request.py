@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from sweephand.domain.errors import Fault, InvalidError
+from sweephand.domain.errors import FieldError, InvalidError
 from sweephand.domain.handler import Handler, Isolation
 from sweephand.domain.job import NewJob
 from sweephand.domain.json_value import JsonValue, parse
@@ -67,7 +67,7 @@ def asked(**fields: Any) -> NewJob:
     return new_job({"type": "any", "payload": {}} | fields, HANDLERS, JOB)
 
 
-def faults(body: JsonValue) -> list[Fault]:
+def faults(body: JsonValue) -> list[FieldError]:
     """Return why `body` is refused."""
     with pytest.raises(InvalidError) as refused:
         new_job(body, HANDLERS, JOB)
@@ -170,7 +170,9 @@ def test_all_faults_are_told_at_once() -> None:
 
 def test_unknown_type_names_the_known_ones() -> None:
     """The answer to a misspelled type says what there is."""
-    assert faults({"type": "tee", "payload": {}}) == [Fault("/type", "no such type; there are: any, tree, work")]
+    assert faults({"type": "tee", "payload": {}}) == [
+        FieldError("/type", "no such type; there are: any, tree, work")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand.adapters import rest as rest_rpc
 from sweephand.adapters.rpc_record import RpcRecord
-from sweephand.domain.errors import Fault, InvalidError, NotJsonError
+from sweephand.domain.errors import FieldError, InvalidError, NotJsonError
 from sweephand.domain.job import NewJob
 from sweephand.domain.json_value import (
     MAX_DEPTH,
@@ -29,7 +29,7 @@ from sweephand.domain.json_value import (
 from tests.domain.json_values import TEXT, VALUES, plain
 
 
-def faults(text: str | bytes) -> list[Fault]:
+def faults(text: str | bytes) -> list[FieldError]:
     """Return why `text` is refused as a value."""
     with pytest.raises(InvalidError) as refused:
         parse(text.encode() if isinstance(text, str) else text)
@@ -157,7 +157,7 @@ def test_sixty_four_levels_are_accepted() -> None:
 )
 def test_value_that_would_be_altered_is_refused_where_it_stands(text: str, place: str, detail: str) -> None:
     """Duplicate keys, U+0000 and lone surrogates, in keys and values, are named with their JSON pointer."""
-    assert faults(text) == [Fault(place, detail)]
+    assert faults(text) == [FieldError(place, detail)]
 
 
 def test_surrogate_pair_is_a_character() -> None:
@@ -190,7 +190,7 @@ def test_whatever_is_accepted_stays_accepted(value: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def record(stack: Stack) -> Iterator[RpcRecord]:
+def record(stack: Services) -> Iterator[RpcRecord]:
     """Yield the record, through the client that the functions use."""
     rpc = rest_rpc.connect(stack.edge.url, stack.secrets.secret_key)
     yield RpcRecord(rpc)
@@ -198,7 +198,7 @@ def record(stack: Stack) -> Iterator[RpcRecord]:
 
 
 @pytest.fixture(scope="module")
-def rows(stack: Stack) -> Iterator[psycopg.Connection]:
+def rows(stack: Services) -> Iterator[psycopg.Connection]:
     """Yield a connection to the record as its owner."""
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
         yield connection

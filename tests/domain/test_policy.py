@@ -6,15 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweephand.domain.job import MAX_CRASHES, MAX_ERROR, MAX_RETRIES
-from sweephand.domain.outcome import AskedRetry, GaveUp, NotEntered, Outcome, Raised, Refused, Returned, TimedOut
+from sweephand.domain.outcome import (
+    Failed,
+    GaveUp,
+    NotRun,
+    Outcome,
+    PayloadInvalid,
+    RetryRequested,
+    Succeeded,
+    TimedOut,
+)
 from sweephand.domain.retry_policy import (
     BACKOFF_BASE,
     BACKOFF_CAP,
     Attempt,
-    Dead,
-    Done,
+    Complete,
+    Fail,
+    Release,
     RetryAfter,
-    Unstarted,
     backoff,
     cut,
     decide,
@@ -23,16 +32,16 @@ from sweephand.domain.retry_policy import (
 JITTER = st.floats(0, 1, exclude_max=True)
 SECONDS = st.floats(0, 1e6)
 RETRIED: st.SearchStrategy[Outcome] = (
-    st.builds(Raised, st.text())
-    | st.builds(AskedRetry, SECONDS, st.text())
+    st.builds(Failed, st.text())
+    | st.builds(RetryRequested, SECONDS, st.text())
     | st.builds(TimedOut, SECONDS, st.booleans())
 )
 OUTCOMES: st.SearchStrategy[Outcome] = (
     RETRIED
-    | st.builds(Returned, st.integers(), st.just(1))
+    | st.builds(Succeeded, st.integers(), st.just(1))
     | st.builds(GaveUp, st.text())
-    | st.builds(Refused, st.text())
-    | st.just(NotEntered())
+    | st.builds(PayloadInvalid, st.text())
+    | st.just(NotRun())
 )
 ATTEMPTS = st.builds(
     lambda used, crashes, retries: Attempt(used + crashes + 1, crashes, retries),
@@ -68,16 +77,16 @@ def test_every_outcome_has_a_decision(attempt: Attempt, outcome: Outcome, jitter
     """No outcome of any attempt is left undecided, and every error text fits into the record."""
     decision = decide(attempt, outcome, jitter=jitter, lease=lease)
     match decision:
-        case Done():
-            assert isinstance(outcome, Returned)
+        case Complete():
+            assert isinstance(outcome, Succeeded)
         case RetryAfter(delay, _, error):
             assert delay >= 0
             assert len(error.encode()) <= MAX_ERROR
-        case Dead(reason, _, error):
+        case Fail(reason, _, error):
             assert reason
             assert max(len(reason.encode()), len(error.encode())) <= MAX_ERROR
-        case Unstarted():
-            assert isinstance(outcome, NotEntered)
+        case Release():
+            assert isinstance(outcome, NotRun)
         case _:
             assert_never(decision)
 
@@ -93,7 +102,7 @@ def test_never_more_than_max_retries_and_one_attempts_end(max_retries: int, data
             continue
         ended += 1
         decision = decide(Attempt(number, crashes, max_retries), data.draw(RETRIED), jitter=0.5, lease=1)
-        if isinstance(decision, Dead):
+        if isinstance(decision, Fail):
             break
     assert ended == max_retries + 1
     assert number <= max_retries + 1 + MAX_CRASHES
@@ -104,39 +113,39 @@ def test_only_the_last_attempt_of_a_failing_job_ends_it(outcome: Outcome) -> Non
     """With retries left, only a result, a refusal and GiveUp end the job; what was not entered counts nothing."""
     decision = decide(FIRST, outcome, jitter=0, lease=0)
     match outcome:
-        case Returned():
-            assert isinstance(decision, Done)
-        case Refused() | GaveUp():
-            assert isinstance(decision, Dead)
-        case Raised() | AskedRetry() | TimedOut():
+        case Succeeded():
+            assert isinstance(decision, Complete)
+        case PayloadInvalid() | GaveUp():
+            assert isinstance(decision, Fail)
+        case Failed() | RetryRequested() | TimedOut():
             assert isinstance(decision, RetryAfter)
-        case NotEntered():
-            assert isinstance(decision, Unstarted)
+        case NotRun():
+            assert isinstance(decision, Release)
         case _:
             assert_never(outcome)
 
 
 def test_asked_retry_waits_as_asked() -> None:
     """`Retry(after)` is followed to the second; backoff has no say."""
-    assert decide(FIRST, AskedRetry(17, "busy"), jitter=0.9, lease=0) == RetryAfter(17, "retry", "busy")
+    assert decide(FIRST, RetryRequested(17, "busy"), jitter=0.9, lease=0) == RetryAfter(17, "retry", "busy")
 
 
 def test_asked_retry_counts_as_an_attempt() -> None:
     """`Retry` on the last attempt ends the job, with the handler's reason in the job's."""
-    decision = decide(Attempt(4, 0, 3), AskedRetry(17, "busy"), jitter=0, lease=0)
-    assert decision == Dead("all 4 attempts failed, the last with: busy", "retry", "busy")
+    decision = decide(Attempt(4, 0, 3), RetryRequested(17, "busy"), jitter=0, lease=0)
+    assert decision == Fail("all 4 attempts failed, the last with: busy", "retry", "busy")
 
 
 def test_job_without_retries_says_so() -> None:
     """A job of max_retries 0 has one attempt, and its reason calls it that."""
-    decision = decide(Attempt(1, 0, 0), Raised("no"), jitter=0, lease=0)
-    assert decision == Dead("its only attempt failed, the last with: no", "raised", "no")
+    decision = decide(Attempt(1, 0, 0), Failed("no"), jitter=0, lease=0)
+    assert decision == Fail("its only attempt failed, the last with: no", "raised", "no")
 
 
 def test_crashes_use_up_no_retry() -> None:
     """The wait of a fourth start after three lost ones is that of a first attempt."""
-    lost = decide(Attempt(4, 3, 3), Raised("no"), jitter=0.5, lease=0)
-    assert lost == decide(FIRST, Raised("no"), jitter=0.5, lease=0)
+    lost = decide(Attempt(4, 3, 3), Failed("no"), jitter=0.5, lease=0)
+    assert lost == decide(FIRST, Failed("no"), jitter=0.5, lease=0)
 
 
 def test_timeout_is_retried_with_backoff() -> None:
@@ -153,7 +162,7 @@ def test_stuck_handler_is_not_followed_within_its_lease() -> None:
 
 def test_give_up_without_a_reason_still_has_one() -> None:
     """A failed job always says why."""
-    assert decide(FIRST, GaveUp(""), jitter=0, lease=0) == Dead("its handler gave up", "gave_up", "")
+    assert decide(FIRST, GaveUp(""), jitter=0, lease=0) == Fail("its handler gave up", "gave_up", "")
 
 
 @given(st.text(st.characters()), st.integers(3, 50))

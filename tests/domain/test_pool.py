@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from sweephand.domain.handler import Handler, Isolation
-from sweephand.domain.outcome import Outcome, Returned
+from sweephand.domain.outcome import Outcome, Succeeded
 from sweephand.ports.record import Start
 from sweephand.ports.runner import Finished, Work
-from sweephand.usecases.tick.pool import SLICE, Pace, WorkerPool
+from sweephand.usecases.tick.pool import RUNS_PER_TURN, StartRate, WorkerPool
 
 HANDLER = Handler("work", BaseModel, 1, Isolation.ASYNC, lambda _payload, _ctx: None)
-DONE = Returned(None, 4)
+DONE = Succeeded(None, 4)
 
 
 @dataclass
@@ -156,19 +156,19 @@ def test_handlers_that_never_wait_leave_the_loop_its_turns() -> None:
 
     async def run() -> None:
         lane = told.lane(runner, Hands())
-        lane.put(jobs(3 * SLICE))
+        lane.put(jobs(3 * RUNS_PER_TURN))
         while lane.busy:
             seen.append(len(runner.entered))
             await asyncio.sleep(0)
 
     asyncio.run(run())
-    assert seen == [SLICE, 2 * SLICE]
-    assert runner.entered == ids(jobs(3 * SLICE))
+    assert seen == [RUNS_PER_TURN, 2 * RUNS_PER_TURN]
+    assert runner.entered == ids(jobs(3 * RUNS_PER_TURN))
 
 
 def test_pace_is_that_of_the_last_second() -> None:
     """Older entries are forgotten one by one."""
-    pace = Pace()
+    pace = StartRate()
     pace.add(0.0, 5)
     pace.add(0.5, 3)
     pace.add(0.6, 0)

@@ -14,7 +14,7 @@ import pytest
 
 from infra.local.services.postgres import Postgres
 from infra.local.services.service import free_port
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.serving import routes
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand.version import VERSION
@@ -26,7 +26,7 @@ ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @pytest.fixture(scope="module")
-def server(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+def server(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield a running API."""
     log = tmp_path_factory.mktemp("cli") / "gateway.log"
     functions = Functions(str(SOURCE), routes=str(routes.FILE))
@@ -58,7 +58,7 @@ def test_shell_completion_is_there() -> None:
     assert "complete" in run("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
 
 
-def test_job_is_explained(server: FunctionServer, clean: Stack) -> None:
+def test_job_is_explained(server: FunctionServer, clean: Services) -> None:
     """`jobs explain` says why a job is where it is, in words or as the API's JSON."""
     job = run("jobs", "create", "anything", url=server.url).stdout.strip()
     said = run("jobs", "explain", job, url=server.url)
@@ -68,7 +68,7 @@ def test_job_is_explained(server: FunctionServer, clean: Stack) -> None:
 
 
 @pytest.mark.parametrize("job", ["x/../../health", "?", "#", "a b", "é", ""])
-def test_odd_id_asks_for_no_other_path(server: FunctionServer, clean: Stack, job: str) -> None:
+def test_odd_id_asks_for_no_other_path(server: FunctionServer, clean: Services, job: str) -> None:
     """What is typed as an id stays within the path's segment."""
     for command in ("show", "explain", "cancel"):
         said = run("jobs", command, "--", job, url=server.url)
@@ -77,14 +77,14 @@ def test_odd_id_asks_for_no_other_path(server: FunctionServer, clean: Stack, job
 
 
 @pytest.mark.parametrize("columns", ["80", "60"])
-def test_ids_are_whole_in_a_narrow_terminal(server: FunctionServer, clean: Stack, columns: str) -> None:
+def test_ids_are_whole_in_a_narrow_terminal(server: FunctionServer, clean: Services, columns: str) -> None:
     """At 80 columns and fewer an id can be copied from the list."""
     job = run("jobs", "create", "anything", url=server.url).stdout.strip()
     shown = run("jobs", "list", url=server.url, COLUMNS=columns).stdout
     assert [found[0] for found in ID.finditer(shown)] == [job]
 
 
-def test_no_color_is_heeded(server: FunctionServer, clean: Stack) -> None:
+def test_no_color_is_heeded(server: FunctionServer, clean: Services) -> None:
     """With NO_COLOR nothing is coloured, not even where colour is forced."""
     forced = {"FORCE_COLOR": "1", "NO_COLOR": "1"}
     for words in (("jobs", "list"), ("jobs", "show", "x"), ("doctor",)):

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from infra.local.services.service import free_port
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.services.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def doctor(env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.fixture
-def healthy(clean: Stack) -> dict[str, str]:
+def healthy(clean: Services) -> dict[str, str]:
     """Return settings with nothing wrong."""
     return {**clean.env, "SWEEPHAND_API_KEYS": STRONG}
 
@@ -116,14 +116,14 @@ def test_the_last_tick_and_the_oldest_due_job_are_told(
     assert "✗ due jobs: the oldest is due since 30" in answer.stdout
 
 
-def test_a_publishable_key_is_known_for_what_it_is(clean: Stack, healthy: Mapping[str, str]) -> None:
+def test_a_publishable_key_is_known_for_what_it_is(clean: Services, healthy: Mapping[str, str]) -> None:
     """The public key in place of the secret one is named."""
     answer = doctor({**healthy, "SUPABASE_KEY": clean.secrets.publishable_key})
     assert answer.returncode == 1
     assert "SUPABASE_KEY is a publishable key" in answer.stdout
 
 
-def test_a_wrong_password_of_postgresql_is_told(clean: Stack, healthy: Mapping[str, str]) -> None:
+def test_a_wrong_password_of_postgresql_is_told(clean: Services, healthy: Mapping[str, str]) -> None:
     """Over the direct transport it is DATABASE_URL that is to be looked at, not SUPABASE_KEY."""
     url = clean.postgres.url("postgres", "not-the-password")
     answer = doctor({**healthy, "STORE": "direct", "DATABASE_URL": url})
@@ -132,7 +132,7 @@ def test_a_wrong_password_of_postgresql_is_told(clean: Stack, healthy: Mapping[s
     assert "SUPABASE_KEY" not in answer.stdout
 
 
-def test_a_wrong_password_of_redis_is_told(clean: Stack, healthy: Mapping[str, str]) -> None:
+def test_a_wrong_password_of_redis_is_told(clean: Services, healthy: Mapping[str, str]) -> None:
     """A refused password is told apart from a server that is away, and is not printed."""
     answer = doctor({**healthy, "REDIS_URL": f"redis://:hunter2@127.0.0.1:{clean.valkey.port}"})
     assert answer.returncode == 1
@@ -154,14 +154,14 @@ def test_missing_and_old_migrations_are_told(tmp_path: Path) -> None:
     """A database without the migrations, and one that lacks a function, say what to run."""
     empty = tmp_path / "none"
     empty.mkdir()
-    with Stack(tmp_path / "stack", migrations=empty) as stack:
+    with Services(tmp_path / "stack", migrations=empty) as stack:
         env = {**stack.env, "SWEEPHAND_API_KEYS": STRONG}
         answer = doctor(env)
         assert answer.returncode == 1
         assert "the migrations are missing" in answer.stdout
 
 
-def test_a_function_that_is_missing_is_named(clean: Stack, healthy: Mapping[str, str]) -> None:
+def test_a_function_that_is_missing_is_named(clean: Services, healthy: Mapping[str, str]) -> None:
     """A record that is behind says which function it lacks."""
     rename = "alter function public.sweephand_settle_v1 rename to {}"
     with psycopg.connect(clean.database_url, autocommit=True) as connection:

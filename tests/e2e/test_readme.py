@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand import app
 from tests.tick.conftest import forget
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
-def test_the_example_handler_runs(clean: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_handler_runs(clean: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The README's own handler, saved as it says and named in HANDLERS, runs a job."""
     found = re.search(r"```python\n# greetings.py\n(.+?)```", README, re.DOTALL)
     assert found is not None

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand import app
 from tests.http.api import KEY, OTHER_KEY, Api
 
@@ -25,7 +25,7 @@ def forget() -> None:
 
 
 @pytest.fixture
-def configure(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
+def configure(stack: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
     """Yield what changes settings for the rest of a test; None takes one away."""
 
     def change(**settings: str | None) -> None:
@@ -42,12 +42,12 @@ def configure(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Configu
 
 
 @pytest.fixture
-def api(configure: Configure, clean: Stack) -> Api:
+def api(configure: Configure, clean: Services) -> Api:
     """Return the interface over an empty record."""
     return Api()
 
 
 @pytest.fixture
-def other(configure: Configure, clean: Stack) -> Api:
+def other(configure: Configure, clean: Services) -> Api:
     """Return the same for another caller."""
     return Api(OTHER_KEY)

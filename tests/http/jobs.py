@@ -4,7 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 from sweephand import app
-from sweephand.domain.retry_policy import Dead, Decision, Done, RetryAfter
+from sweephand.domain.retry_policy import Complete, Decision, Fail, RetryAfter
 from sweephand.ports.record import Settlement
 from tests.http.api import Api
 
@@ -32,9 +32,9 @@ def job_that_is(api: Api, status: str, **fields: Any) -> str:
         case "in_progress":
             start(job)
         case "completed":
-            settle(job, Done({"done": True}))
+            settle(job, Complete({"done": True}))
         case "failed":
-            settle(job, Dead("it could not be done", "raised", "ValueError: no"))
+            settle(job, Fail("it could not be done", "raised", "ValueError: no"))
         case "cancelled":
             api.cancel(job)
     return job

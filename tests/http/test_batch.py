@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import redis
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand.domain.request import MAX_JOBS
 from tests.http.api import Answer, Api
 from tests.http.conftest import Configure
@@ -99,7 +99,7 @@ def test_a_key_works_for_the_batch(api: Api, database: psycopg.Connection) -> No
     assert count(database) == 2
 
 
-def test_what_is_due_soon_is_indexed_at_once(api: Api, clean: Stack) -> None:
+def test_what_is_due_soon_is_indexed_at_once(api: Api, clean: Services) -> None:
     """The index gets those of the batch that are due within the horizon."""
     far = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     cards = post(api, [JOB, JOB | {"scheduled_at": far}, JOB | {"priority": 9}]).body["jobs"]

@@ -12,7 +12,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from tests.domain.json_values import VALUES, plain
 from tests.http.api import Api
 
@@ -64,7 +64,7 @@ def test_times_go_out_in_utc(api: Api) -> None:
     assert job["run_at"] == job["scheduled_at"]
 
 
-def test_only_what_is_due_soon_is_indexed(api: Api, clean: Stack) -> None:
+def test_only_what_is_due_soon_is_indexed(api: Api, clean: Services) -> None:
     """The index holds what is due within the horizon; the rest is the record's alone."""
     soon = api.create(priority=7)
     far = (datetime.now(UTC) + timedelta(hours=1)).isoformat()

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 import redis
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand import app
 from sweephand.domain.retry_policy import RetryAfter
 from tests.http.api import Api
@@ -55,7 +55,7 @@ def test_a_job_that_is_due_stands_in_the_index(api: Api) -> None:
     ]
 
 
-def test_a_job_that_the_index_lost_says_so(api: Api, clean: Stack) -> None:
+def test_a_job_that_the_index_lost_says_so(api: Api, clean: Services) -> None:
     """After a flush a due job is absent from the index, and who puts it back is told."""
     tick_looks()
     job = api.create()["id"]
@@ -65,7 +65,7 @@ def test_a_job_that_the_index_lost_says_so(api: Api, clean: Stack) -> None:
     assert said(api, job)[1].startswith("It is not in the index: a tick puts it back")
 
 
-def test_a_claimed_job_is_held(api: Api, clean: Stack) -> None:
+def test_a_claimed_job_is_held(api: Api, clean: Services) -> None:
     """A job that a tick has claimed and not started is held for a while."""
     tick_looks()
     job = api.create()["id"]
@@ -78,7 +78,7 @@ def test_a_claimed_job_is_held(api: Api, clean: Stack) -> None:
     )
 
 
-def test_without_an_index_ticks_take_it_from_the_record(api: Api, clean: Stack, configure: Configure) -> None:
+def test_without_an_index_ticks_take_it_from_the_record(api: Api, clean: Services, configure: Configure) -> None:
     """Redis down, or none configured, is told and is no reason to wait."""
     tick_looks()
     job = api.create()["id"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 import redis
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.services.supabase_keys import jwt, service_role_jwt
 from sweephand.adapters import rest as rest_rpc
 from sweephand.adapters.rpc_record import RpcRecord
@@ -40,7 +40,7 @@ def assert_unavailable(answer: Answer, log: pytest.LogCaptureFixture, *, said: s
 
 
 @contextmanager
-def without(stack: Stack, name: str) -> Iterator[None]:
+def without(stack: Services, name: str) -> Iterator[None]:
     """Stop a service for a while."""
     service = getattr(stack, name)
     service.stop()
@@ -56,7 +56,7 @@ def without(stack: Stack, name: str) -> Iterator[None]:
     ("name", "said"), [("postgrest", "sweephand_"), ("postgres", "sweephand_"), ("edge", "ConnectError")]
 )
 def test_record_that_is_down_is_a_503(
-    api: Api, clean: Stack, name: str, said: str, caplog: pytest.LogCaptureFixture
+    api: Api, clean: Services, name: str, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever part of it is down, each call says when to come back, and the log says what is away."""
     with without(clean, name):
@@ -66,7 +66,7 @@ def test_record_that_is_down_is_a_503(
 
 
 @pytest.mark.parametrize("name", ["postgrest", "postgres", "edge"])
-def test_calls_go_on_when_the_record_is_back(api: Api, clean: Stack, name: str) -> None:
+def test_calls_go_on_when_the_record_is_back(api: Api, clean: Services, name: str) -> None:
     """The next call after an outage is answered, over a connection made anew."""
     job = api.create()["id"]
     with without(clean, name):
@@ -75,7 +75,11 @@ def test_calls_go_on_when_the_record_is_back(api: Api, clean: Stack, name: str) 
 
 
 def test_record_that_hangs_is_a_503(
-    api: Api, clean: Stack, configure: Configure, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    api: Api,
+    clean: Services,
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A record that takes connections and does not answer is given up."""
     monkeypatch.setattr(rest_rpc, "ANSWER_TIMEOUT", 0.3)
@@ -88,7 +92,7 @@ def test_record_that_hangs_is_a_503(
 
 
 def test_index_that_is_down_costs_nothing_but_waiting(
-    api: Api, clean: Stack, caplog: pytest.LogCaptureFixture
+    api: Api, clean: Services, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without Redis a job is created all the same; the log says that the next tick will index it."""
     with without(clean, "valkey"):
@@ -97,7 +101,7 @@ def test_index_that_is_down_costs_nothing_but_waiting(
     assert api.get(f"/jobs/{job['id']}").status == 200
 
 
-def indexed(stack: Stack, job: str) -> bool:
+def indexed(stack: Services, job: str) -> bool:
     """Tell whether the index has a job."""
     with redis.Redis.from_url(stack.valkey.url) as client:
         return any(client.zscore(key, job) is not None for key in client.scan_iter("*:due:*"))
@@ -117,13 +121,13 @@ def at_once(api: Api, count: int = 64) -> tuple[float, float]:
     return time.monotonic() - began, longest
 
 
-def through(stack: Stack, proxy: Proxy) -> str:
+def through(stack: Services, proxy: Proxy) -> str:
     """Return the REDIS_URL that leads through `proxy`."""
     return stack.valkey.url.replace(f":{stack.valkey.port}", f":{proxy.port}")
 
 
 @pytest.fixture
-def stalling(clean: Stack, configure: Configure) -> Iterator[Proxy]:
+def stalling(clean: Services, configure: Configure) -> Iterator[Proxy]:
     """Yield what stands between the functions and Redis."""
     with Proxy(clean.valkey.port) as proxy:
         configure(REDIS_URL=through(clean, proxy))
@@ -132,7 +136,7 @@ def stalling(clean: Stack, configure: Configure) -> Iterator[Proxy]:
 
 
 def test_index_that_hangs_costs_each_create_a_quarter_second(
-    api: Api, clean: Stack, stalling: Proxy, configure: Configure, monkeypatch: pytest.MonkeyPatch
+    api: Api, clean: Services, stalling: Proxy, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """64 creates at once take what they take without Redis and the wait for it, once and together, not 4 s each."""
     monkeypatch.setattr(announce, "PAUSE", 1.0)
@@ -184,7 +188,7 @@ def test_index_is_optional(api: Api, configure: Configure, caplog: pytest.LogCap
 
 @pytest.mark.parametrize("key", ["publishable", "anon", "unknown", "forged"])
 def test_wrong_supabase_key_is_told_to_the_operator(
-    api: Api, clean: Stack, configure: Configure, caplog: pytest.LogCaptureFixture, key: str
+    api: Api, clean: Services, configure: Configure, caplog: pytest.LogCaptureFixture, key: str
 ) -> None:
     """A key that may not call the functions, of either kind, is a 503; the log says what to check."""
     keys = {
@@ -201,7 +205,7 @@ def test_wrong_supabase_key_is_told_to_the_operator(
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_both_kinds_of_service_key_work(api: Api, clean: Stack, configure: Configure, *, legacy: bool) -> None:
+def test_both_kinds_of_service_key_work(api: Api, clean: Services, configure: Configure, *, legacy: bool) -> None:
     """A new-style secret key and a legacy service_role JWT are equally good."""
     configure(SUPABASE_KEY=clean.service_role_key if legacy else clean.secrets.secret_key)
     job = api.create()["id"]

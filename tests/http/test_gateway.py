@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.serving import routes
 from infra.local.serving.function_server import Functions, FunctionServer
 from tests.http.api import KEY, PROBLEM, SOURCE, check
@@ -17,7 +17,7 @@ JOB = "01980000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
-def server(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+def server(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield the running gateway over our functions."""
     log = tmp_path_factory.mktemp("gateway") / "gateway.log"
     functions = Functions(str(SOURCE), routes=str(routes.FILE))
@@ -28,7 +28,7 @@ def server(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
 
 
 @pytest.fixture
-def client(server: FunctionServer, clean: Stack) -> Iterator[httpx.Client]:
+def client(server: FunctionServer, clean: Services) -> Iterator[httpx.Client]:
     """Yield a client with the key, over an empty record."""
     with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=30) as made:
         yield made

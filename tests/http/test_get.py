@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from sweephand.domain.job import MAX_CRASHES, MAX_ERROR
-from sweephand.domain.retry_policy import Dead, Done
+from sweephand.domain.retry_policy import Complete, Fail
 from tests.http.api import Api
 from tests.http.jobs import STATUSES, job_that_is, retry_now, settle, start
 
@@ -30,7 +30,7 @@ def test_job_says_where_it_stands(api: Api, status: str) -> None:
 def test_result_is_what_the_handler_returned(api: Api, result: object) -> None:
     """Any JSON value is a result."""
     job = api.create()["id"]
-    settle(job, Done(result))  # type: ignore[arg-type] # each is a JSON value
+    settle(job, Complete(result))  # type: ignore[arg-type] # each is a JSON value
     assert api.get(f"/jobs/{job}").body["result"] == result
 
 
@@ -41,7 +41,7 @@ def test_each_failed_attempt_is_told(api: Api) -> None:
     retry_now(job, "second")
     waiting = api.get(f"/jobs/{job}").body
     assert (waiting["status"], waiting["attempt"]) == ("pending", 2)
-    settle(job, Dead("no use", "gave_up", "third"))
+    settle(job, Fail("no use", "gave_up", "third"))
     errors = api.get(f"/jobs/{job}").body["errors"]
     assert [(e["attempt"], e["kind"], e["error"]) for e in errors] == [
         (1, "raised", "first"), (2, "raised", "second"), (3, "gave_up", "third"),

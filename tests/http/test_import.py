@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from infra.cli.import_jobs import batches
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.serving import routes
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand.domain.errors import ConfigError
@@ -23,7 +23,7 @@ LINE = json.dumps({"type": "anything", "payload": {"n": 1}})
 
 
 @pytest.fixture(scope="module")
-def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+def gateway(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield every function behind its route."""
     server = FunctionServer(
         "gateway",

@@ -9,7 +9,7 @@ from infra.local.services.service import free_port
 from infra.local.services.valkey import Valkey
 from sweephand.adapters.redis import RedisIndex, Server
 from sweephand.domain.errors import IndexUnavailableError
-from sweephand.ports.index import Moves
+from sweephand.ports.index import IndexUpdates
 from tests.index.conftest import TlsProxy
 from tests.index.test_contract import HERE, add, claim, due, ns
 
@@ -18,7 +18,7 @@ def test_no_server_is_unavailable() -> None:
     """Without a server every step says so."""
     index = RedisIndex(Server(f"redis://127.0.0.1:{free_port()}/0"))
     with pytest.raises(IndexUnavailableError):
-        index.step(HERE, Moves(add=[due(1)]))
+        index.step(HERE, IndexUpdates(add=[due(1)]))
     index.close()
 
 

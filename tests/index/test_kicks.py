@@ -7,7 +7,7 @@ import redis
 
 from sweephand.adapters import redis as redis_index
 from sweephand.adapters.redis import RedisIndex
-from sweephand.ports.index import Ask, Lane, Moves
+from sweephand.ports.index import ClaimOptions, IndexUpdates, Lane
 from tests.index.test_contract import HERE
 from tests.waiting import blocked, wait_until
 
@@ -33,7 +33,7 @@ class Heard:
 
 def kick(index: RedisIndex) -> None:
     """Wake one that waits, as creating a job does."""
-    index.step(HERE, Moves(), ask=Ask(kick=LANE))
+    index.step(HERE, IndexUpdates(), ask=ClaimOptions(kick=LANE))
 
 
 def test_a_kick_is_for_who_still_listens(index: RedisIndex, url: str) -> None:

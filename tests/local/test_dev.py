@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from infra.local.services.service import free_port
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from tests.local.leftovers import family, wait_until_gone
 
 ROOT = Path(__file__).parents[2]
@@ -153,7 +153,7 @@ def test_value_without_sense_is_one_line(tmp_path: Path, name: str, value: str) 
     assert done.stderr.startswith(f"sweephand: {name} is a number")
 
 
-def test_named_services_are_used_in_place_of_local_ones(stack: Stack, tmp_path: Path) -> None:
+def test_named_services_are_used_in_place_of_local_ones(stack: Services, tmp_path: Path) -> None:
     """With SUPABASE_URL, SUPABASE_KEY and REDIS_URL set nothing but the functions is started here."""
     named = {name: stack.env[name] for name in ("SUPABASE_URL", "SUPABASE_KEY", "REDIS_URL")}
     dev = _start(tmp_path / "data", **named)

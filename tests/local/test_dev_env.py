@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.local.dev_env import Given
+from infra.local.dev_env import ExternalServices
 from infra.local.services.service import ServiceError
 
 LOCAL = {
@@ -18,7 +18,7 @@ SUPABASE = {"SUPABASE_URL": "https://x.supabase.co", "SUPABASE_KEY": "sb_secret_
 
 def test_local_services_are_used_unless_others_are_named() -> None:
     """With nothing set all services are local, and the key is dev-key."""
-    given = Given.of({"REDIS_URL": ""}, frozenset())
+    given = ExternalServices.of({"REDIS_URL": ""}, frozenset())
     assert not given.record
     assert not given.index
     values = given.over(LOCAL, "http://127.0.0.1:8080")
@@ -29,10 +29,10 @@ def test_local_services_are_used_unless_others_are_named() -> None:
 def test_each_real_service_replaces_its_local_one() -> None:
     """A real Redis leaves the record local, and a real Supabase the index."""
     redis = {"REDIS_URL": "rediss://real"}
-    found = Given.of(redis, frozenset()).over(LOCAL, "u")
+    found = ExternalServices.of(redis, frozenset()).over(LOCAL, "u")
     assert found["REDIS_URL"] == "rediss://real"
     assert found["SUPABASE_URL"] == LOCAL["SUPABASE_URL"]
-    given = Given.of(SUPABASE, frozenset())
+    given = ExternalServices.of(SUPABASE, frozenset())
     assert (given.record, given.index) == (True, False)
     assert given.over({"REDIS_URL": "redis://local"}, "u").items() >= SUPABASE.items()
 
@@ -41,18 +41,18 @@ def test_each_real_service_replaces_its_local_one() -> None:
 def test_supabases_address_and_key_go_together(name: str) -> None:
     """One without the other is refused: a real key must not meet a local address."""
     with pytest.raises(ServiceError, match="set both or neither"):
-        Given.of({name: SUPABASE[name]}, frozenset())
+        ExternalServices.of({name: SUPABASE[name]}, frozenset())
 
 
 def test_addresses_of_an_earlier_run_are_not_taken_for_real_services() -> None:
     """A shell that sourced DATA_DIR/env may start `make dev` again."""
-    given = Given.of(LOCAL, {"sb_secret_local", "local"})
+    given = ExternalServices.of(LOCAL, {"sb_secret_local", "local"})
     assert (given.record, given.index) == (False, False)
 
 
 def test_callers_keys_and_mail_win() -> None:
     """SWEEPHAND_API_KEYS replaces dev-key, and the first of them is the one told."""
-    given = Given.of({"SWEEPHAND_API_KEYS": "a,b", "MAIL_URL": "smtp://host"}, frozenset())
+    given = ExternalServices.of({"SWEEPHAND_API_KEYS": "a,b", "MAIL_URL": "smtp://host"}, frozenset())
     values = given.over(LOCAL, "u")
     assert (values["SWEEPHAND_API_KEY"], values["MAIL_URL"]) == ("a", "smtp://host")
 
@@ -60,7 +60,9 @@ def test_callers_keys_and_mail_win() -> None:
 @pytest.mark.parametrize(("keys", "told"), [("sha256:00, plain", "plain"), ("sha256:00", "YOUR-KEY")])
 def test_hash_is_not_told_as_a_key(keys: str, told: str) -> None:
     """Of hashed keys nobody can be told what to send."""
-    assert Given.of({"SWEEPHAND_API_KEYS": keys}, frozenset()).over(LOCAL, "u")["SWEEPHAND_API_KEY"] == told
+    assert (
+        ExternalServices.of({"SWEEPHAND_API_KEYS": keys}, frozenset()).over(LOCAL, "u")["SWEEPHAND_API_KEY"] == told
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_hash_is_not_told_as_a_key(keys: str, told: str) -> None:
 )
 def test_known_key_opens_nothing_real(named: dict[str, str]) -> None:
     """With anything real behind the API its key is made by chance, and told: also where a shell has dev-key set."""
-    first, second = (Given.of(named, frozenset()).over(LOCAL, "u") for _ in range(2))
+    first, second = (ExternalServices.of(named, frozenset()).over(LOCAL, "u") for _ in range(2))
     for values in (first, second):
         assert values["SWEEPHAND_API_KEYS"] == values["SWEEPHAND_API_KEY"]
         assert len(values["SWEEPHAND_API_KEY"]) >= 32
@@ -88,5 +90,5 @@ def test_key_that_was_chosen_stays() -> None:
     """A key of one's own is kept with real services, and a stale SWEEPHAND_API_KEY is not told in its place."""
     own = {**SUPABASE, "SWEEPHAND_API_KEYS": "one-of-mine,other-of-mine"}
     for asked, told in (("", "one-of-mine"), ("other-of-mine", "other-of-mine"), ("dev-key", "one-of-mine")):
-        values = Given.of({**own, "SWEEPHAND_API_KEY": asked}, frozenset()).over(LOCAL, "u")
+        values = ExternalServices.of({**own, "SWEEPHAND_API_KEY": asked}, frozenset()).over(LOCAL, "u")
         assert (values["SWEEPHAND_API_KEYS"], values["SWEEPHAND_API_KEY"]) == (own["SWEEPHAND_API_KEYS"], told)

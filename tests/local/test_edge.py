@@ -8,14 +8,14 @@ import httpx
 import psycopg
 import pytest
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.services.supabase_keys import jwt
 
 WHO = "/rest/v1/rpc/edge_test_who"
 
 
 @pytest.fixture(scope="module")
-def who(stack: Stack) -> Iterator[Stack]:
+def who(stack: Services) -> Iterator[Services]:
     """Yield the stack with a function that tells the caller's role and gives back a text."""
     with psycopg.connect(stack.database_url, autocommit=True) as database:
         database.execute(
@@ -28,7 +28,7 @@ def who(stack: Stack) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def client(who: Stack) -> Iterator[httpx.Client]:
+def client(who: Services) -> Iterator[httpx.Client]:
     """Yield a client that retries until PostgREST has read the new function."""
     with httpx.Client(base_url=who.edge.url) as client:
         while client.post(WHO, headers=_key(who.secrets.secret_key)).status_code == 404:
@@ -40,21 +40,21 @@ def _key(key: str) -> dict[str, str]:
     return {"apikey": key}
 
 
-def test_keys_become_roles(who: Stack, client: httpx.Client) -> None:
+def test_keys_become_roles(who: Services, client: httpx.Client) -> None:
     """A secret key acts as service_role, a publishable one as anon; legacy tokens are their own role."""
     keys = [who.secrets.secret_key, who.secrets.publishable_key, who.service_role_key]
     roles = [client.post(WHO, headers=_key(key)).json()["role"] for key in keys]
     assert roles == ["service_role", "anon", "service_role"]
 
 
-def test_key_sent_as_bearer_too_counts_once(who: Stack, client: httpx.Client) -> None:
+def test_key_sent_as_bearer_too_counts_once(who: Services, client: httpx.Client) -> None:
     """supabase-py sends the key as apikey and as Bearer: the copy is replaced as well."""
     key = who.secrets.secret_key
     answer = client.post(WHO, headers={"apikey": key, "authorization": f"Bearer {key}"})
     assert answer.json()["role"] == "service_role"
 
 
-def test_users_own_token_stays(who: Stack, client: httpx.Client) -> None:
+def test_users_own_token_stays(who: Services, client: httpx.Client) -> None:
     """A publishable key with a user's token acts as that user."""
     token = jwt(who.secrets.jwt, "authenticated")
     headers = {"apikey": who.secrets.publishable_key, "authorization": f"Bearer {token}"}
@@ -80,13 +80,13 @@ def test_forged_token_is_401(client: httpx.Client) -> None:
     assert client.post(WHO, headers=_key(jwt("x" * 64, "service_role"))).status_code == 401
 
 
-def test_other_paths_are_404(who: Stack, client: httpx.Client) -> None:
+def test_other_paths_are_404(who: Services, client: httpx.Client) -> None:
     """Only the REST part of Supabase is here."""
     assert client.get("/auth/v1/user", headers=_key(who.secrets.secret_key)).status_code == 404
     assert client.get("/rest/v1x", headers=_key(who.secrets.secret_key)).status_code == 404
 
 
-def test_large_bodies_pass_both_ways_on_one_connection(who: Stack, client: httpx.Client) -> None:
+def test_large_bodies_pass_both_ways_on_one_connection(who: Services, client: httpx.Client) -> None:
     """Megabytes go through unchanged, sent with a length or in chunks, and the connection is kept."""
     text = "é" * 3_000_000
     body = json.dumps({"x": text}).encode()
@@ -96,7 +96,7 @@ def test_large_bodies_pass_both_ways_on_one_connection(who: Stack, client: httpx
         assert client.post(WHO, headers=headers, content=content).json()["x"] == text
 
 
-def test_without_postgrest_it_answers_503_and_recovers(who: Stack, client: httpx.Client) -> None:
+def test_without_postgrest_it_answers_503_and_recovers(who: Services, client: httpx.Client) -> None:
     """While PostgREST is down callers get JSON; once it is back the same connections work again."""
     headers = _key(who.secrets.secret_key)
     who.postgrest.kill()
@@ -108,7 +108,7 @@ def test_without_postgrest_it_answers_503_and_recovers(who: Stack, client: httpx
     assert client.post(WHO, headers=headers).status_code == 200
 
 
-def test_refused_body_is_read_to_a_bound(who: Stack) -> None:
+def test_refused_body_is_read_to_a_bound(who: Services) -> None:
     """Without a key a body in chunks that never ends is given up after some megabytes."""
     piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     with socket.create_connection(("127.0.0.1", who.edge.port), timeout=10) as raw:

@@ -14,12 +14,12 @@ import pytest
 from psycopg import sql
 
 from infra.local.services.postgres import _installation
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.supabase.migrate import FOLDER, MigrationError, migrate, migrations
 
 
 @pytest.fixture
-def database_url(stack: Stack) -> Iterator[str]:
+def database_url(stack: Services) -> Iterator[str]:
     """Yield the URL of an empty database of its own."""
     name = f"migrate_{uuid4().hex}"
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
@@ -136,7 +136,7 @@ def _run(script: str, url: str, cwd: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_backup_is_restored_as_the_guide_says(database_url: str, stack: Stack, tmp_path: Path) -> None:
+def test_backup_is_restored_as_the_guide_says(database_url: str, stack: Services, tmp_path: Path) -> None:
     """The guide's commands bring jobs and functions into a new database, and migrating it finds nothing to do."""
     migrate(database_url, say=_quiet)
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -196,7 +196,7 @@ def test_half_of_a_record_is_refused(database_url: str, lost: str, told: str) ->
         migrate(database_url, say=_quiet)
 
 
-def test_stack_has_every_migration_of_the_project(stack: Stack) -> None:
+def test_stack_has_every_migration_of_the_project(stack: Services) -> None:
     """What the tests run on is what the folder says."""
     versions = _rows(stack.database_url, "select version from supabase_migrations.schema_migrations")
     assert {version for (version,) in versions} == {each.version for each in migrations(FOLDER)}

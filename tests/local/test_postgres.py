@@ -17,7 +17,7 @@ from infra.local.services import postgres as postgres_module
 from infra.local.services import run_as
 from infra.local.services.postgres import SUPERUSER, Postgres
 from infra.local.services.service import ServiceError
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 
 ROOT = Path(__file__).parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -68,7 +68,7 @@ def test_server_that_outlived_its_starter_is_replaced(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_wrong_password_is_refused(tmp_path: Path, stack: Stack) -> None:
+def test_wrong_password_is_refused(tmp_path: Path, stack: Services) -> None:
     """Loopback alone is no reason to be let in: other people may share the machine."""
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(stack.postgres.url(SUPERUSER, "wrong"))
@@ -82,14 +82,14 @@ def test_failed_start_shows_the_log(tmp_path: Path) -> None:
 
 
 @as_root
-def test_root_steps_down(stack: Stack) -> None:
+def test_root_steps_down(stack: Services) -> None:
     """Started by root, the server runs as another user."""
     status = Path(f"/proc/{stack.postgres.pid}/status").read_text()
     assert "\nUid:\t0" not in status
 
 
 @as_root
-def test_root_takes_none_of_its_rights_along(stack: Stack) -> None:
+def test_root_takes_none_of_its_rights_along(stack: Services) -> None:
     """The server has no capability: not even SQL of its superuser reads what only root may."""
     status = Path(f"/proc/{stack.postgres.pid}/status").read_text().splitlines()
     rights = {line.partition(":")[0]: int(line.split()[1], 16) for line in status if line.startswith("Cap")}

@@ -13,12 +13,12 @@ import pytest
 import redis
 
 from infra.local.services.service import ServiceError
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.services.supabase_keys import service_role_jwt
 from tests.local.leftovers import family, wait_until_gone
 
 
-def test_environment_reaches_every_service(clean: Stack) -> None:
+def test_environment_reaches_every_service(clean: Services) -> None:
     """The addresses and keys in `env` work as they are."""
     env = clean.env
     with psycopg.connect(env["DATABASE_URL"]) as connection:
@@ -29,7 +29,7 @@ def test_environment_reaches_every_service(clean: Stack) -> None:
         assert httpx.get(env["SUPABASE_URL"] + "/rest/v1/", headers={"apikey": key}).status_code == 200
 
 
-def test_new_objects_in_public_are_open_to_the_apis_roles(stack: Stack) -> None:
+def test_new_objects_in_public_are_open_to_the_apis_roles(stack: Services) -> None:
     """As on Supabase, a function is everyone's until its migration revokes that."""
     with psycopg.connect(stack.database_url) as connection:
         connection.execute("create function public.f() returns int language sql as 'select 1'")
@@ -40,13 +40,13 @@ def test_new_objects_in_public_are_open_to_the_apis_roles(stack: Stack) -> None:
 
 def test_data_and_keys_outlive_a_restart(tmp_path: Path) -> None:
     """A second start is quick, has the data of the first, and the same keys."""
-    with Stack(tmp_path) as first:
+    with Services(tmp_path) as first:
         with redis.Redis.from_url(first.valkey.url) as client:
             client.set("kept", "yes")
         with psycopg.connect(first.database_url) as connection:
             connection.execute("create table kept ()")
     began = time.monotonic()
-    with Stack(tmp_path) as second:
+    with Services(tmp_path) as second:
         assert time.monotonic() - began < 5
         assert second.secrets == first.secrets
         with redis.Redis.from_url(second.valkey.url) as client:
@@ -55,14 +55,14 @@ def test_data_and_keys_outlive_a_restart(tmp_path: Path) -> None:
             connection.execute("select from kept")
 
 
-def test_second_stack_on_the_same_folder_is_refused(stack: Stack) -> None:
+def test_second_stack_on_the_same_folder_is_refused(stack: Services) -> None:
     """One process at a time uses a data folder; the error names that process in one line."""
     with pytest.raises(ServiceError, match=f"in use by process {os.getpid()}: .*DATA_DIR") as refused:
-        Stack(stack.folder.path)
+        Services(stack.folder.path)
     assert "\n" not in str(refused.value)
 
 
-def test_secrets_are_for_their_owner_only(stack: Stack) -> None:
+def test_secrets_are_for_their_owner_only(stack: Services) -> None:
     """Keys lie in files that only the owner reads, and on no command line."""
     path = stack.folder.path
     assert all((path / name).stat().st_mode & 0o077 == 0 for name in ("secrets.json", "valkey/valkey.conf"))
@@ -71,7 +71,7 @@ def test_secrets_are_for_their_owner_only(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("name", ["postgres", "valkey", "postgrest", "edge"])
-def test_each_service_can_be_killed_and_started(stack: Stack, name: str) -> None:
+def test_each_service_can_be_killed_and_started(stack: Services, name: str) -> None:
     """A fault test ends any one service; started again it is where it was."""
     service = getattr(stack, name)
     service.kill()

@@ -9,7 +9,7 @@ from redis.cluster import RedisCluster
 from redis.retry import Retry
 
 from infra.local.services.service import ServiceError
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.services.valkey import Valkey
 
 
@@ -41,7 +41,7 @@ def test_one_node_can_be_a_cluster(tmp_path: Path) -> None:
     valkey.stop()
 
 
-def test_password_is_demanded(stack: Stack) -> None:
+def test_password_is_demanded(stack: Services) -> None:
     """The stack's Valkey serves nobody without its password."""
     at_once = Retry(NoBackoff(), 0)
     with redis.Redis(port=stack.valkey.port, retry=at_once) as client, pytest.raises(redis.AuthenticationError):

@@ -24,14 +24,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand.adapters import direct as direct_rpc
 from sweephand.adapters.redis import RedisIndex, Server
 from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.job import MAX_CRASHES, Idempotency, NewJob
-from sweephand.domain.outcome import GaveUp, Raised
-from sweephand.domain.retry_policy import Attempt, Dead, Decision, Done, RetryAfter, Unstarted, decide
-from sweephand.ports.index import Ask, Claimed, ClaimQuota, Lane, Moves
+from sweephand.domain.outcome import Failed, GaveUp
+from sweephand.domain.retry_policy import Attempt, Complete, Decision, Fail, Release, RetryAfter, decide
+from sweephand.ports.index import Claim, ClaimOptions, ClaimQuota, IndexUpdates, Lane
 from sweephand.ports.record import CreateOutcome, Settlement, Start, Verdict
 from tests.conftest import empty_record
 
@@ -68,15 +68,15 @@ class Job:
 class Tick:
     """What one tick holds in its memory."""
 
-    claims: dict[str, Claimed] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
     starts: dict[str, Start] = field(default_factory=dict)
-    moves: Moves = field(default_factory=Moves)
+    moves: IndexUpdates = field(default_factory=IndexUpdates)
 
 
 class Machine(RuleBasedStateMachine):
     """Two ticks, any number of clients, one record, one index."""
 
-    stack: Stack
+    stack: Services
     record: RpcRecord
     index: RedisIndex
     sql: psycopg.Connection
@@ -123,7 +123,7 @@ class Machine(RuleBasedStateMachine):
             page = self.record.page(TYPES, HORIZON_MS, 1000)
             self._note_page(page.rescued)
             self.index.step(
-                self.installation, Moves(add=[d for d in page.jobs if d.id in {str(n.id) for n in made}])
+                self.installation, IndexUpdates(add=[d for d in page.jobs if d.id in {str(n.id) for n in made}])
             )
 
     @rule(key=st.sampled_from(("a", "b")), body=st.sampled_from(("x", "y")))
@@ -198,8 +198,8 @@ class Machine(RuleBasedStateMachine):
     def claim(self, which: int, room: int) -> None:
         """A tick makes its moves and claims; nobody else holds what it gets."""
         tick = self.ticks[which]
-        moves, tick.moves = tick.moves, Moves()
-        step = self.index.step(self.installation, moves, [ClaimQuota(LANES, room)], Ask(FAR))
+        moves, tick.moves = tick.moves, IndexUpdates()
+        step = self.index.step(self.installation, moves, [ClaimQuota(LANES, room)], ClaimOptions(FAR))
         assert len(step.claimed) <= room
         for claim in step.claimed:
             tick.claims[claim.id] = claim
@@ -232,7 +232,7 @@ class Machine(RuleBasedStateMachine):
             else:
                 self._follow(tick, claim, job, *started.others[id_])
 
-    def _follow(self, tick: Tick, claim: Claimed, job: Job, verdict: Verdict, wait_ms: int | None) -> None:
+    def _follow(self, tick: Tick, claim: Claim, job: Job, verdict: Verdict, wait_ms: int | None) -> None:
         match verdict:
             case Verdict.FINAL:
                 assert job.status in ("completed", "failed", "cancelled")
@@ -243,7 +243,7 @@ class Machine(RuleBasedStateMachine):
             case Verdict.EARLY:
                 assert (job.status, job.due) == ("pending", False)
                 tick.moves.wait.append((claim, wait_ms or 0))
-            case Verdict.ALONE:
+            case Verdict.EXCLUSIVE:
                 assert job.crashes > 1
                 tick.moves.back.append(claim)
             case _:
@@ -266,7 +266,7 @@ class Machine(RuleBasedStateMachine):
         [settled] = self.record.settle([Settlement(id_, start.token, decision)])
         ours = job.status == "in_progress" and job.token == start.token
         assert settled.lost == (not ours and job.settled != start.token)
-        if keep and not isinstance(decision, Unstarted):
+        if keep and not isinstance(decision, Release):
             self.old.append(Settlement(id_, start.token, decision))
         if ours:
             self._settle(job, start, decision)
@@ -278,24 +278,24 @@ class Machine(RuleBasedStateMachine):
         attempt = Attempt(start.attempt, start.crashes, start.max_retries, start.lost)
         match how:
             case "return":
-                return Done({"attempt": start.attempt})
+                return Complete({"attempt": start.attempt})
             case "give up":
                 return decide(attempt, GaveUp("no use"), jitter=0, lease=60)
             case "unentered":
-                return Unstarted()
-        decision = decide(attempt, Raised("boom"), jitter=0, lease=60)
+                return Release()
+        decision = decide(attempt, Failed("boom"), jitter=0, lease=60)
         return RetryAfter(delay, "raised", "boom") if isinstance(decision, RetryAfter) else decision
 
     def _settle(self, job: Job, start: Start, decision: Decision) -> None:
         job.lapsed, job.token = False, ""
         match decision:
-            case Done():
+            case Complete():
                 job.status = "completed"
-            case Dead():
+            case Fail():
                 job.status = "failed"
             case RetryAfter(delay, _, _):
                 job.status, job.due = "pending", delay == 0
-            case Unstarted():
+            case Release():
                 job.status = "pending"
                 return
         job.attempt, job.settled = start.attempt, start.token
@@ -440,7 +440,7 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def machine(clean: Stack) -> Iterator[type[Machine]]:
+def machine(clean: Services) -> Iterator[type[Machine]]:
     """Yield the machine on the real services."""
     rpc = direct_rpc.connect(clean.database_url)
 

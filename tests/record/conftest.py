@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import supabase
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand.adapters import direct as direct_rpc
 from sweephand.adapters import rest as rest_rpc
 from sweephand.adapters.clock import SystemClock
@@ -16,29 +16,29 @@ from sweephand.adapters.direct import DirectRpc
 from sweephand.adapters.rest import SupabaseRpc
 from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.job import NewJob
-from sweephand.domain.retry_policy import Done
+from sweephand.domain.retry_policy import Complete
 from sweephand.ports.record import Record, Settlement, Start
 
 LEASES = {"noop": 30_000, "other": 30_000}
 
 
-def with_secret_key(stack: Stack) -> SupabaseRpc:
+def with_secret_key(stack: Services) -> SupabaseRpc:
     """Return the functions' own transport, with a new-style secret key."""
     return rest_rpc.connect(stack.env["SUPABASE_URL"], stack.env["SUPABASE_KEY"])
 
 
-def with_legacy_jwt(stack: Stack) -> SupabaseRpc:
+def with_legacy_jwt(stack: Services) -> SupabaseRpc:
     """Return the functions' own transport, with a service_role JWT."""
     return rest_rpc.connect(stack.env["SUPABASE_URL"], stack.service_role_key)
 
 
-def with_supabase(stack: Stack) -> SupabaseRpc:
+def with_supabase(stack: Services) -> SupabaseRpc:
     """Return a transport over the whole `supabase` client."""
     client = supabase.create_client(stack.env["SUPABASE_URL"], stack.service_role_key)
     return SupabaseRpc(client, client.postgrest.session)
 
 
-def directly(stack: Stack) -> DirectRpc:
+def directly(stack: Services) -> DirectRpc:
     """Return the transport that speaks to PostgreSQL itself."""
     return direct_rpc.connect(stack.database_url)
 
@@ -48,7 +48,7 @@ def directly(stack: Stack) -> DirectRpc:
     params=[with_secret_key, with_legacy_jwt, with_supabase, directly],
     ids=lambda make: make.__name__,
 )
-def rpc(request: pytest.FixtureRequest, stack: Stack) -> Iterator[SupabaseRpc | DirectRpc]:
+def rpc(request: pytest.FixtureRequest, stack: Services) -> Iterator[SupabaseRpc | DirectRpc]:
     """Yield each transport."""
     made = request.param(stack)
     yield made
@@ -56,13 +56,13 @@ def rpc(request: pytest.FixtureRequest, stack: Stack) -> Iterator[SupabaseRpc | 
 
 
 @pytest.fixture
-def record(rpc: SupabaseRpc | DirectRpc, clean: Stack) -> Record:
+def record(rpc: SupabaseRpc | DirectRpc, clean: Services) -> Record:
     """Return an empty record."""
     return RpcRecord(rpc)
 
 
 @pytest.fixture
-def sql(clean: Stack) -> Iterator[psycopg.Connection]:
+def sql(clean: Services) -> Iterator[psycopg.Connection]:
     """Yield a connection of the tables' owner, to see and to age what the record holds."""
     with psycopg.connect(clean.database_url, autocommit=True) as connection:
         yield connection
@@ -86,7 +86,7 @@ def started(record: Record, *ids: str, alone: bool = False) -> list[Start]:
 
 def done(start: Start) -> Settlement:
     """Return the settlement of a start that returned nothing."""
-    return Settlement(start.id, start.token, Done(None))
+    return Settlement(start.id, start.token, Complete(None))
 
 
 def lapse(sql: psycopg.Connection) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sweephand.adapters.clock import SystemClock
 from sweephand.domain.errors import RecordRefusedError
 from sweephand.domain.job import Idempotency, JobJson, NewJob
-from sweephand.domain.retry_policy import Dead, Decision, Done, RetryAfter, Unstarted
+from sweephand.domain.retry_policy import Complete, Decision, Fail, Release, RetryAfter
 from sweephand.ports.record import CreateOutcome, Record, Settlement, Verdict
 from tests.record.conftest import LEASES, a_job, done, lapse, made, started
 
@@ -270,7 +270,7 @@ def test_a_batch_is_bounded_by_bytes(record: Record) -> None:
     jobs = made(record, *(NewJob(a_job().id, "noop", {"text": "x" * 1000}) for _ in range(5)))
     answer = record.start(jobs, str(uuid.uuid4()), LEASES, alone=False, max_bytes=2500)
     assert [start.id for start in answer.starts] == jobs[:3]
-    assert {verdict for verdict, _ in answer.others.values()} == {Verdict.FULL}
+    assert {verdict for verdict, _ in answer.others.values()} == {Verdict.DEFERRED}
     assert status(record, jobs[4]) == "pending"
 
 
@@ -300,7 +300,7 @@ def test_a_completed_job_keeps_its_result(record: Record) -> None:
     """Done completes the job, with its result and times."""
     [job] = made(record)
     [start] = started(record, job)
-    assert settle(record, Settlement(job, start.token, Done({"ok": [1, 2]})))
+    assert settle(record, Settlement(job, start.token, Complete({"ok": [1, 2]})))
     found = record.get(uuid.UUID(job))
     assert found is not None
     assert (found["status"], found["attempt"], found["result"]) == ("completed", 1, {"ok": [1, 2]})
@@ -324,7 +324,7 @@ def test_a_dead_job_fails_with_its_reason(record: Record) -> None:
     """Dead fails the job."""
     [job] = made(record)
     [start] = started(record, job)
-    settle(record, Settlement(job, start.token, Dead("because", "gave_up", "it said so")))
+    settle(record, Settlement(job, start.token, Fail("because", "gave_up", "it said so")))
     found = record.get(uuid.UUID(job))
     assert found is not None
     assert (found["status"], found["reason"]) == ("failed", "because")
@@ -334,14 +334,14 @@ def test_an_unstarted_job_counts_nothing(record: Record) -> None:
     """What was leased and never entered is pending at once, and its next start is attempt 1 again."""
     [job] = made(record)
     [start] = started(record, job)
-    assert settle(record, Settlement(job, start.token, Unstarted()))
+    assert settle(record, Settlement(job, start.token, Release()))
     assert status(record, job) == "pending"
     assert [s.attempt for s in started(record, job)] == [1]
 
 
 @pytest.mark.parametrize(
     "decision",
-    [Done({"a": 1}), RetryAfter(5, "raised", "x"), Dead("r", "raised", "x")],
+    [Complete({"a": 1}), RetryAfter(5, "raised", "x"), Fail("r", "raised", "x")],
     ids=lambda d: type(d).__name__,
 )
 def test_settling_again_with_the_same_token_says_settled(record: Record, decision: Decision) -> None:
@@ -358,7 +358,7 @@ def test_a_settle_with_another_token_is_lost(record: Record) -> None:
     """A late writer changes nothing: not the running start, not the finished job."""
     [job] = made(record)
     [start] = started(record, job)
-    stale = Settlement(job, str(uuid.uuid4()), Dead("stale", "raised", "stale"))
+    stale = Settlement(job, str(uuid.uuid4()), Fail("stale", "raised", "stale"))
     assert not settle(record, stale)
     assert status(record, job) == "in_progress"
     settle(record, done(start))
@@ -379,7 +379,7 @@ def test_one_lost_settlement_does_not_take_the_others(record: Record) -> None:
     """In a batch each settlement is judged by itself."""
     jobs = made(record, a_job(), a_job())
     starts = started(record, *jobs)
-    answers = record.settle([done(starts[0]), Settlement(jobs[1], str(uuid.uuid4()), Done(None))])
+    answers = record.settle([done(starts[0]), Settlement(jobs[1], str(uuid.uuid4()), Complete(None))])
     assert {answer.id: answer.lost for answer in answers} == {jobs[0]: False, jobs[1]: True}
 
 
@@ -388,7 +388,7 @@ def test_a_result_that_jsonb_cannot_hold_is_refused_whole(record: Record) -> Non
     jobs = made(record, a_job(), a_job())
     starts = started(record, *jobs)
     with pytest.raises(RecordRefusedError):
-        record.settle([done(starts[0]), Settlement(jobs[1], starts[1].token, Done("\0"))])
+        record.settle([done(starts[0]), Settlement(jobs[1], starts[1].token, Complete("\0"))])
     assert status(record, jobs[0]) == "in_progress"
 
 
@@ -473,7 +473,7 @@ def test_a_job_with_two_crashes_starts_alone(record: Record, sql: psycopg.Connec
         lapse(sql)
         record.page(["noop"], HORIZON, 10, entered={start.token: [job]})
     answer = record.start([job], str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7)
-    assert answer.others[job][0] is Verdict.ALONE
+    assert answer.others[job][0] is Verdict.EXCLUSIVE
     [again] = started(record, job, alone=True)
     assert (again.attempt, again.crashes) == (3, 2)
 

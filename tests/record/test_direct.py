@@ -12,7 +12,7 @@ import psycopg.conninfo
 import pytest
 from psycopg import sql as sql_text
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand import app
 from sweephand.adapters import direct as direct_rpc
 from sweephand.adapters.clock import SystemClock
@@ -33,7 +33,7 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture
-def direct(clean: Stack) -> Iterator[DirectRpc]:
+def direct(clean: Services) -> Iterator[DirectRpc]:
     """Yield the transport over an empty record."""
     rpc = direct_rpc.connect(clean.database_url)
     yield rpc
@@ -57,7 +57,7 @@ def test_dead_connections_are_made_anew(direct: DirectRpc, sql: psycopg.Connecti
     assert direct("sweephand_health_v1", {})["schema"] >= 1
 
 
-def test_a_stopped_server_is_unavailable(direct: DirectRpc, clean: Stack) -> None:
+def test_a_stopped_server_is_unavailable(direct: DirectRpc, clean: Services) -> None:
     """Without PostgreSQL a call says unavailable at once; when it is back the next one is answered."""
     direct("sweephand_health_v1", {})
     clean.postgres.stop()
@@ -105,7 +105,7 @@ def test_others_run_while_a_connection_is_made() -> None:
         hung_up.result()
 
 
-def test_a_wrong_password_is_the_operators(clean: Stack) -> None:
+def test_a_wrong_password_is_the_operators(clean: Services) -> None:
     """A password that PostgreSQL refuses is a matter of set-up, and is not repeated in what is said."""
     rpc = direct_rpc.connect(clean.postgres.url("postgres", "not-the-password"))
     with pytest.raises(RecordSetupError, match="check DATABASE_URL") as caught:
@@ -143,7 +143,7 @@ def test_it_leaves_no_session_state(direct: DirectRpc) -> None:
 
 
 @contextmanager
-def isolated_by_default(stack: Stack, level: str) -> Iterator[None]:
+def isolated_by_default(stack: Services, level: str) -> Iterator[None]:
     """Have new sessions of the database begin their transactions at another isolation level."""
     name = sql_text.Identifier(str(psycopg.conninfo.conninfo_to_dict(stack.database_url)["dbname"]))
     change = sql_text.SQL("alter database {} set default_transaction_isolation = {}")
@@ -168,7 +168,7 @@ def waiting(sql: psycopg.Connection, kind: str = "%") -> int:
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_a_start_that_waited_sees_what_was_committed(clean: Stack, sql: psycopg.Connection, level: str) -> None:
+def test_a_start_that_waited_sees_what_was_committed(clean: Services, sql: psycopg.Connection, level: str) -> None:
     """Whatever the database's default isolation, a job that ended while the start waited is not started again."""
     with isolated_by_default(clean, level), ThreadPoolExecutor() as pool:
         rpc = direct_rpc.connect(clean.database_url)
@@ -297,7 +297,7 @@ def test_numbers_keep_their_value(direct: DirectRpc, rpc: SupabaseRpc | DirectRp
     assert job["payload"]["i"] == 123456789012345678901234567890
 
 
-def test_store_names_the_transport(clean: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_names_the_transport(clean: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """STORE=direct composes the record over DATABASE_URL; another word is refused by name."""
     monkeypatch.setenv("DATABASE_URL", clean.database_url)
     monkeypatch.setenv("STORE", "direct")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import psycopg
 import pytest
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand.adapters import direct as direct_rpc
 from sweephand.adapters.clock import SystemClock
 from sweephand.adapters.rpc_record import RpcRecord
@@ -20,7 +20,7 @@ TABLES = ("open", "leases", "finished", "jobs")
 
 
 @pytest.fixture
-def unvacuumed(clean: Stack) -> Iterator[psycopg.Connection]:
+def unvacuumed(clean: Services) -> Iterator[psycopg.Connection]:
     """Yield a connection of the owner, while no table is vacuumed by itself: dead rows stay."""
     with psycopg.connect(clean.database_url, autocommit=True) as connection:
         for table in TABLES:
@@ -32,7 +32,7 @@ def unvacuumed(clean: Stack) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def direct(clean: Stack) -> Iterator[Record]:
+def direct(clean: Services) -> Iterator[Record]:
     """Yield the record."""
     rpc = direct_rpc.connect(clean.database_url)
     yield RpcRecord(rpc)

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege, ObjectNotInPrerequisiteState
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 
 OURS = (
     "select oid::regprocedure::text from pg_proc"
@@ -47,7 +47,7 @@ def test_deleting_a_card_deletes_all_of_the_job(database: psycopg.Connection) ->
         assert database.execute(f"select count(*) from sweephand.{table}").fetchone() == (0,)
 
 
-def test_an_insert_runs_in_its_own_transaction(clean: Stack) -> None:
+def test_an_insert_runs_in_its_own_transaction(clean: Services) -> None:
     """A job inserted in a transaction that is rolled back never was."""
     with psycopg.connect(clean.database_url) as connection:
         connection.execute("select sweephand.enqueue('noop')")
@@ -56,7 +56,7 @@ def test_an_insert_runs_in_its_own_transaction(clean: Stack) -> None:
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
-def test_the_public_roles_can_do_nothing(clean: Stack, role: str) -> None:
+def test_the_public_roles_can_do_nothing(clean: Services, role: str) -> None:
     """`anon` and `authenticated` may execute no function of ours and read no table."""
     with psycopg.connect(clean.superuser_url, autocommit=True) as connection:
         functions = [name for (name,) in connection.execute(OURS, ("sweephand",)).fetchall()]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.serving.function_server import Functions, FunctionServer
 from infra.local.serving.routes import FILE
 from sweephand.layout import MAIN
@@ -14,7 +14,7 @@ KEY = "security-api-key-7d20"
 
 
 @pytest.fixture
-def gateway(clean: Stack, tmp_path: Path) -> Iterator[FunctionServer]:
+def gateway(clean: Services, tmp_path: Path) -> Iterator[FunctionServer]:
     """Yield the gateway in a process of its own, over an empty record."""
     env = {**clean.env, "SWEEPHAND_API_KEYS": KEY, "HANDLERS": "tests.http.handlers"}
     with FunctionServer(

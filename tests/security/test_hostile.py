@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.serving import routes
 from infra.local.serving.function_server import Functions, FunctionServer
 from infra.local.serving.route_gateway import Gateway
@@ -38,7 +38,7 @@ PAGE = "https://app.example.com"
 
 
 @pytest.fixture(scope="module")
-def door(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+def door(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield one gateway for all of them."""
     log = tmp_path_factory.mktemp("hostile") / "gateway.log"
     env = {**stack.env, "SWEEPHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.http.handlers"}
@@ -108,7 +108,7 @@ def test_gateway_answers_what_is_hardly_http(door: FunctionServer, data: bytes, 
 
 
 @pytest.fixture(scope="module")
-def entry(stack: Stack) -> Iterator[pytest.MonkeyPatch]:
+def entry(stack: Services) -> Iterator[pytest.MonkeyPatch]:
     """Have Lambda's entry run here, over the real record."""
     from tests.http.conftest import forget  # noqa: PLC0415 - it composes
 

@@ -6,7 +6,7 @@ import httpx
 import psycopg
 import pytest
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.services.supabase_keys import jwt
 
 PUBLIC = ("publishable", "anon", "authenticated")
@@ -18,7 +18,7 @@ from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname like 
 TABLES = "select relname from pg_class where relnamespace = 'sweephand'::regnamespace and relkind in ('r', 'v')"
 
 
-def headers_of(stack: Stack, who: str) -> dict[str, str]:
+def headers_of(stack: Services, who: str) -> dict[str, str]:
     """Return what a caller of that role sends."""
     if who == "publishable":
         return {"apikey": stack.secrets.publishable_key}
@@ -27,7 +27,7 @@ def headers_of(stack: Stack, who: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def client(clean: Stack) -> Iterator[httpx.Client]:
+def client(clean: Services) -> Iterator[httpx.Client]:
     """Yield a client of the front door; there is a job to be read."""
     with psycopg.connect(clean.database_url, autocommit=True) as sql:
         sql.execute("select sweephand.enqueue('noop', '{\"secret\": 1}')")
@@ -36,7 +36,7 @@ def client(clean: Stack) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize("who", PUBLIC)
-def test_public_roles_run_no_function(clean: Stack, client: httpx.Client, who: str) -> None:
+def test_public_roles_run_no_function(clean: Services, client: httpx.Client, who: str) -> None:
     """Each of our functions is refused to each of them, as permission denied or as not there.
 
     Guards: `revoke all on function … from public, anon, authenticated` in each migration.
@@ -53,7 +53,7 @@ def test_public_roles_run_no_function(clean: Stack, client: httpx.Client, who: s
 
 @pytest.mark.parametrize("who", [*PUBLIC, "service_role"])
 @pytest.mark.parametrize("schema", [None, "sweephand"])
-def test_tables_are_reached_by_nobody(clean: Stack, client: httpx.Client, who: str, schema: str | None) -> None:
+def test_tables_are_reached_by_nobody(clean: Services, client: httpx.Client, who: str, schema: str | None) -> None:
     """No table can be read or written through PostgREST, not even with the functions' own key.
 
     Guards: the schema of their own, which PostgREST does not expose.
@@ -72,7 +72,7 @@ def test_tables_are_reached_by_nobody(clean: Stack, client: httpx.Client, who: s
 
 
 @pytest.mark.parametrize("who", PUBLIC)
-def test_the_list_of_what_there_is_names_none_of_ours(clean: Stack, client: httpx.Client, who: str) -> None:
+def test_the_list_of_what_there_is_names_none_of_ours(clean: Services, client: httpx.Client, who: str) -> None:
     """PostgREST's own description of the API shows them no function of ours."""
     assert "sweephand" not in client.get("/", headers=headers_of(clean, who)).text
 
@@ -89,7 +89,7 @@ def test_the_list_of_what_there_is_names_none_of_ours(clean: Stack, client: http
         pytest.param(lambda _stack: "e30.e30.", id="unsigned"),
     ],
 )
-def test_no_token_makes_a_stranger_more(clean: Stack, client: httpx.Client, token: object) -> None:
+def test_no_token_makes_a_stranger_more(clean: Services, client: httpx.Client, token: object) -> None:
     """A forged token, and one that names a role which PostgREST may not become, call nothing."""
     made = token(clean)  # type: ignore[operator]
     sent = {"apikey": clean.secrets.publishable_key, "Authorization": f"Bearer {made}"}
@@ -97,7 +97,7 @@ def test_no_token_makes_a_stranger_more(clean: Stack, client: httpx.Client, toke
     assert answer.status_code in (400, 401, 403), answer.text
 
 
-def test_a_new_function_is_not_public_by_accident(clean: Stack) -> None:
+def test_a_new_function_is_not_public_by_accident(clean: Services) -> None:
     """Every function named sweephand… in `public` pins its search_path and is revoked from PUBLIC."""
     with psycopg.connect(clean.superuser_url) as sql:
         rows = sql.execute(

@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from infra.local.serving.function_server import FunctionServer
 from tests.security.conftest import KEY
 
@@ -18,7 +18,7 @@ from tests.security.conftest import KEY
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 def test_no_path_of_the_interface_reaches_the_tick(
-    clean: Stack, gateway: FunctionServer, path: str, method: str
+    clean: Services, gateway: FunctionServer, path: str, method: str
 ) -> None:
     """Not even with a key: it is not found, and no tick looks for work.
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import redis
 
-from infra.local.services.services import Stack
+from infra.local.services.services import Services
 from sweephand import app
 from sweephand.adapters.clock import SystemClock
 from sweephand.domain.job import NewJob
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 class Deployment:
     """What a test does with the tick: create jobs, run ticks, look at rows, ledger and index."""
 
-    def __init__(self, stack: Stack, ledger: Path) -> None:
+    def __init__(self, stack: Services, ledger: Path) -> None:
         self.stack = stack
         self.ledger = ledger
         self.redis = redis.Redis.from_url(stack.valkey.url)
@@ -103,7 +103,7 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(clean: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+def deployment(clean: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
     """Yield a deployment whose settings are this process's and its children's environment."""
     ledger = tmp_path / "ledger"
     ledger.touch()

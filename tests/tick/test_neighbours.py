@@ -14,7 +14,7 @@ import pytest
 
 from infra.local.services.service import free_port
 from sweephand import app
-from sweephand.ports.index import Ask, ClaimQuota, Lane, Moves
+from sweephand.ports.index import ClaimOptions, ClaimQuota, IndexUpdates, Lane
 from sweephand.usecases.tick.report import Report
 from tests.tick.conftest import Deployment, forget
 
@@ -325,7 +325,12 @@ def test_the_claims_of_a_dead_tick_hide_nothing(deployment: Deployment) -> None:
     page = app.record().page(["note"], 1000, 500)
     index = app.index()
     assert index is not None
-    index.step(page.installation, Moves(add=list(page.jobs)), [ClaimQuota([Lane("note", 0)], 500)], Ask(10_000))
+    index.step(
+        page.installation,
+        IndexUpdates(add=list(page.jobs)),
+        [ClaimQuota([Lane("note", 0)], 500)],
+        ClaimOptions(10_000),
+    )
     first = deployment.tick()
     assert (first.completed, first.stopped) == (2500, "held")
     second = deployment.tick(linger=20)

@@ -22,7 +22,7 @@ from sweephand import app
 from sweephand.adapters import run_process
 from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.errors import RecordUnavailableError
-from sweephand.domain.outcome import Outcome, Returned
+from sweephand.domain.outcome import Outcome, Succeeded
 from sweephand.ports.record import Started
 from sweephand.ports.runner import Work
 from sweephand.usecases.tick import tick as tick_module
@@ -230,7 +230,7 @@ def test_a_handler_that_ended_in_time_is_not_too_late(deployment: Deployment) ->
         outcomes.append(await ended)
 
     asyncio.run(enter())
-    assert [type(outcome) for outcome in outcomes] == [Returned]
+    assert [type(outcome) for outcome in outcomes] == [Succeeded]
 
 
 @pytest.mark.parametrize("text", ["object", "nan", "big", "nul"])

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from sweephand.domain.handler import Isolation
-from sweephand.usecases.tick.starts import MOST, Starts
+from sweephand.usecases.tick.starts import MOST, StartCalls
 
 ONE = [Isolation.ASYNC]
 Task = asyncio.Task[None]
@@ -26,7 +26,7 @@ def test_at_most_so_many_are_under_way() -> None:
         gates = [asyncio.Event() for _ in range(MOST + 1)]
         began: list[int] = []
         happened: list[int] = []
-        starts = Starts(lambda: happened.append(1))
+        starts = StartCalls(lambda: happened.append(1))
 
         def call(at: int) -> "asyncio.Task[None]":
             async def one(_before: Task | None) -> None:
@@ -61,7 +61,7 @@ def test_each_is_given_the_one_before() -> None:
         async def one(before: Task | None) -> None:
             given.append(before)
 
-        starts = Starts(lambda: None)
+        starts = StartCalls(lambda: None)
         await starts.begin(one, ONE)
         await starts.begin(one, ONE)
         await starts.finish()
@@ -78,7 +78,7 @@ def test_an_error_is_raised_once_and_leaves_nothing_counted() -> None:
     """`finish` and `begin` raise what a call raised, and `end` does not."""
 
     async def run() -> None:
-        starts = Starts(lambda: None)
+        starts = StartCalls(lambda: None)
         await starts.begin(_fails, ONE)
         with pytest.raises(OSError, match="away"):
             await starts.finish()

@@ -21,7 +21,7 @@ from sweephand.adapters import invoke_lambda, wake
 from sweephand.adapters.wake import EVENT
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.json_value import JsonValue
-from sweephand.ports.index import PLAIN, Step
+from sweephand.ports.index import NO_OPTIONS, Claimed
 from sweephand.ports.record import Created, Page
 from sweephand.usecases import announce
 from tests.chaos.proxy import Proxy
@@ -161,9 +161,9 @@ def test_a_job_that_comes_while_a_tick_ends_is_run_by_it(
         paged[0] = bool(deployment.entries())
         return page(*args, **more)
 
-    def slow(*args: Any, **more: Any) -> Step:
+    def slow(*args: Any, **more: Any) -> Claimed:
         answer = step(*args, **more)
-        ask = args[3] if len(args) > 3 else more.get("ask", PLAIN)
+        ask = args[3] if len(args) > 3 else more.get("ask", NO_OPTIONS)
         if paged[0] and ask.tick and ask.tick.busy and not answer.claimed and not late:
             late.append(deployment.create("note"))
             while deployment.job(first)["status"] != "completed":
@@ -298,7 +298,7 @@ def evicting(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     assert index is not None
     step = index.step
 
-    def evicted(*args: Any, **more: Any) -> Step:
+    def evicted(*args: Any, **more: Any) -> Claimed:
         for key in deployment.redis.scan_iter("*:awake"):
             deployment.redis.delete(key)
         answer = step(*args, **more)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import psycopg
 
 from .processes import children, works_on
-from .run_as import StepDown, step_down
+from .run_as import RunAs, step_down
 from .service import STOP_LIMIT, Service, ServiceError
 
 SUPERUSER = "supabase_admin"
@@ -54,7 +54,7 @@ class Postgres(Service):
         super().__init__(log or self.folder.with_suffix(".log"), port)
         self.password = password
         self.settings = {**SETTINGS, **(settings or {})}
-        self._step_down: StepDown | None = None
+        self._step_down: RunAs | None = None
 
     def url(self, user: str = SUPERUSER, password: str | None = None, database: str = "postgres") -> str:
         """Return a connection URL for `user`, with the superuser's password unless another is given."""
@@ -75,7 +75,7 @@ class Postgres(Service):
 
     @contextmanager
     def started_with(self) -> Iterator[tuple[list[str], tuple[int, ...]]]:
-        """Yield postgres on its data folder, which it may get as an open one: see `StepDown`."""
+        """Yield postgres on its data folder, which it may get as an open one: see `RunAs`."""
         with self._down.way_to(self.folder) as (data, handed):
             yield self._command(data), handed
 
@@ -107,7 +107,7 @@ class Postgres(Service):
                 os.kill(pid, signal.SIGKILL)
 
     @property
-    def _down(self) -> StepDown:
+    def _down(self) -> RunAs:
         assert self._step_down is not None, "prepare() comes first"
         return self._step_down
 

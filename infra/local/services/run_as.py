@@ -22,7 +22,7 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
-class StepDown:
+class RunAs:
     """As whom a program runs, and from which copy of its installation. Nothing of root's rights goes along."""
 
     installation: Path
@@ -52,7 +52,7 @@ class StepDown:
             os.close(handle)
 
 
-def step_down(data: Path, installation: Path) -> StepDown:
+def step_down(data: Path, installation: Path) -> RunAs:
     """Decide how PostgreSQL with its files in `installation` and its `data` runs for the user we are.
 
     As root: as the owner of `data`, or nobody. Both folders may lie in a home that only root may enter. The data is
@@ -64,7 +64,7 @@ def step_down(data: Path, installation: Path) -> StepDown:
     if os.geteuid() != 0:
         if data.exists() and data.stat().st_uid != os.geteuid():
             raise ServiceError(f"{data} is uid {data.stat().st_uid}'s: start as that user, or set DATA_DIR")
-        return StepDown(installation)
+        return RunAs(installation)
     uid = (data.stat().st_uid if data.exists() else 0) or _nobody()
     if data.exists() and data.stat().st_uid == 0:
         _give_tree(data, uid)
@@ -76,7 +76,7 @@ def step_down(data: Path, installation: Path) -> StepDown:
         )
     if not _works((str(installation / "bin" / "initdb"), "--version"), uid):
         installation = readable_copy(installation)
-    return StepDown(installation, uid, handed)
+    return RunAs(installation, uid, handed)
 
 
 def _nobody() -> int:

@@ -11,12 +11,12 @@ from .folder import DataFolder
 from .postgres import Postgres
 from .postgrest import Postgrest, create_roles
 from .service import Service
-from .supabase_gateway_server import EdgeServer
+from .supabase_gateway_server import SupabaseGateway
 from .supabase_keys import service_role_jwt
 from .valkey import Valkey
 
 
-class Stack:
+class Services:
     """PostgreSQL, PostgREST behind Supabase's front door, and Valkey; migrated and ready.
 
     A context manager. Each service is an attribute (`postgres`, `postgrest`, `edge`, `valkey`) with start,
@@ -57,7 +57,7 @@ class Stack:
             port=ports.get("postgrest"),
             log=log("postgrest"),
         )
-        self.edge = EdgeServer(
+        self.edge = SupabaseGateway(
             upstream_port=self.postgrest.port,
             secret_key=self.secrets.secret_key,
             publishable_key=self.secrets.publishable_key,

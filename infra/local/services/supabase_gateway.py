@@ -20,7 +20,7 @@ MAX_UNWANTED = 4 * 1024 * 1024
 """Bytes of a refused request that are read before its connection is closed."""
 
 
-class Refused(Exception):  # noqa: N818 - an answer, no failure
+class PayloadInvalid(Exception):  # noqa: N818 - an answer, no failure
     """An answer that the front door gives by itself."""
 
     def __init__(self, status: int, message: str, hint: str | None = None) -> None:
@@ -93,12 +93,12 @@ class Edge:
             await upstream.send(onward)
             await _pass_body(client, upstream)
             await _pass_answer(upstream, client)
-        except Refused as refused:
+        except PayloadInvalid as refused:
             await _answer(client, refused)
         except (h11.RemoteProtocolError, OSError):
             if client.http.our_state is not h11.SEND_RESPONSE:
                 raise  # the answer has begun: cutting it short is all that is left
-            await _answer(client, Refused(502, "An invalid response was received from the upstream server"))
+            await _answer(client, PayloadInvalid(502, "An invalid response was received from the upstream server"))
         if upstream and not upstream.reusable:
             _close(upstream)
             return None
@@ -107,11 +107,11 @@ class Edge:
     def _translate(self, request: h11.Request) -> h11.Request:
         path, mark, query = request.target.partition(b"?")
         if path != PREFIX and not path.startswith(PREFIX + b"/"):
-            raise Refused(404, "no Route matched with those values")
+            raise PayloadInvalid(404, "no Route matched with those values")
         try:
             headers = self.keys.authorize(list(request.headers))
         except Unauthorized as error:
-            raise Refused(401, str(error), error.hint) from None
+            raise PayloadInvalid(401, str(error), error.hint) from None
         target = (path[len(PREFIX) :] or b"/") + mark + query
         return h11.Request(method=request.method, target=target, headers=headers)
 
@@ -123,7 +123,7 @@ class Edge:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.upstream_port)
         except OSError:
-            raise Refused(503, "PostgREST is not running") from None
+            raise PayloadInvalid(503, "PostgREST is not running") from None
         return Peer(h11.CLIENT, reader, writer)
 
 
@@ -143,7 +143,7 @@ async def _pass_answer(upstream: Peer, client: Peer) -> None:
     await _pass_body(upstream, client)
 
 
-async def _answer(client: Peer, refused: Refused) -> None:
+async def _answer(client: Peer, refused: PayloadInvalid) -> None:
     # The rest of the request is read first: closing on unread bytes would reset the answer away. Not without end.
     left = MAX_UNWANTED
     while client.http.their_state is h11.SEND_BODY and left > 0:

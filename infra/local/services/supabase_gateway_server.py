@@ -10,7 +10,7 @@ from sweephand.layout import ROOT
 from .service import Service
 
 
-class EdgeServer(Service):
+class SupabaseGateway(Service):
     """The front door's process."""
 
     name = "the front door"

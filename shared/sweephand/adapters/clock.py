@@ -7,7 +7,7 @@ import uuid
 
 
 class SystemClock:
-    """The `Clock` and `Chance` ports on this machine."""
+    """The `Clock` and `Randomness` ports on this machine."""
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""

@@ -25,7 +25,7 @@ from redis.retry import Retry
 
 from sweephand.domain.errors import IndexUnavailableError
 from sweephand.domain.job import MAX_PRIORITY
-from sweephand.ports.index import PLAIN, Ask, Claimed, ClaimQuota, Lane, Moves, Step
+from sweephand.ports.index import NO_OPTIONS, Claim, Claimed, ClaimOptions, ClaimQuota, IndexUpdates, Lane
 from sweephand.ports.record import Due
 
 STEP = files("sweephand.adapters.lua").joinpath("sync_and_claim.lua").read_text()
@@ -149,7 +149,13 @@ class RedisIndex:
         self._lock = threading.Lock()
         self._sha = ""
 
-    def step(self, installation: str, moves: Moves, quotas: Sequence[ClaimQuota] = (), ask: Ask = PLAIN) -> Step:
+    def step(
+        self,
+        installation: str,
+        moves: IndexUpdates,
+        quotas: Sequence[ClaimQuota] = (),
+        ask: ClaimOptions = NO_OPTIONS,
+    ) -> Claimed:
         """See the port."""
         places = _Places(installation, moves, quotas)
         argument = _argument(places, moves, quotas, ask)
@@ -158,9 +164,9 @@ class RedisIndex:
 
     def missing(self, installation: str, jobs: Sequence[Due]) -> int:
         """See the port."""
-        moves = Moves(add=list(jobs))
+        moves = IndexUpdates(add=list(jobs))
         places = _Places(installation, moves, ())
-        argument = _argument(places, moves, (), Ask(), dry=True)
+        argument = _argument(places, moves, (), ClaimOptions(), dry=True)
         return self._asked(lambda: int(self._call(places, argument)[0]))
 
     def when(self, installation: str, job: Due) -> int | None:
@@ -202,7 +208,7 @@ class RedisIndex:
                 log.error("the index holds a %s under %s, which is ours: deleted", shape.decode(), key)
                 client.delete(key)
 
-    def _cleaned(self, answer: "_Answer") -> Step:
+    def _cleaned(self, answer: "_Answer") -> Claimed:
         """Remove members that are no job's, and tell of them."""
         with contextlib.suppress(Exception):  # they will be met again
             client = self._connected()
@@ -305,7 +311,9 @@ def disconnect(client: Any) -> None:
                     sock.shutdown(socket.SHUT_RDWR)
 
 
-def _argument(places: "_Places", moves: Moves, quotas: Sequence[ClaimQuota], ask: Ask, *, dry: bool = False) -> str:
+def _argument(
+    places: "_Places", moves: IndexUpdates, quotas: Sequence[ClaimQuota], ask: ClaimOptions, *, dry: bool = False
+) -> str:
     """Return the script's argument; `sync_and_claim.lua` says what its fields mean."""
     upto = ask.upto_ms
     return json.dumps(
@@ -334,7 +342,7 @@ def _argument(places: "_Places", moves: Moves, quotas: Sequence[ClaimQuota], ask
 
 
 def _by_place(
-    places: "_Places", entries: Iterable[tuple[Claimed | Due, tuple[int | str, ...]]]
+    places: "_Places", entries: Iterable[tuple[Claim | Due, tuple[int | str, ...]]]
 ) -> list[list[int | str]]:
     rows: dict[int, list[int | str]] = {}
     for entry, values in entries:
@@ -346,7 +354,7 @@ def _by_place(
 class _Places:
     """Which keys a step declares, and which pool of the caller may claim from each lane."""
 
-    def __init__(self, installation: str, moves: Moves, quotas: Sequence[ClaimQuota]) -> None:
+    def __init__(self, installation: str, moves: IndexUpdates, quotas: Sequence[ClaimQuota]) -> None:
         self.at: dict[tuple[str, int], int] = {}
         self.lanes: list[Lane] = []
         self.pools: list[int] = []
@@ -355,7 +363,7 @@ class _Places:
         for number, quota in enumerate(quotas, 1):
             for lane in quota.lanes:
                 self._add(lane.type, lane.priority, number)
-        touched: Iterable[Claimed | Due] = (
+        touched: Iterable[Claim | Due] = (
             *moves.remove,
             *(c for c, _ in moves.wait),
             *moves.back,
@@ -372,14 +380,14 @@ class _Places:
         self.pools.append(pool)
         self.at[type_, priority] = len(self.lanes)
 
-    def of(self, entry: Claimed | Due) -> int:
+    def of(self, entry: Claim | Due) -> int:
         return self.at[entry.type, entry.priority]
 
 
 class _Answer(NamedTuple):
     """What a step answered, and the members in it that are no job's: (key, member)."""
 
-    step: Step
+    step: Claimed
     foreign: Sequence[tuple[str, bytes]]
 
 
@@ -389,7 +397,7 @@ def _read(places: _Places, answer: Any) -> _Answer:
     claimed = [claim for row in claims for claim in _claims(places, row, foreign)]
     due_now = ((priority, name, 0) for priority, name in zip(more[::2], more[1::2], strict=True))
     soon = zip(coming[::3], coming[1::3], coming[2::3], strict=True)
-    step = Step(
+    step = Claimed(
         claimed,
         int(added),
         frozenset(places.lanes[int(at) - 1] for at in grown),
@@ -415,13 +423,13 @@ def _lanes(
             foreign.append((places.keys[3 + int(priority)], name))
 
 
-def _claims(places: _Places, row: Sequence[Any], foreign: list[tuple[str, bytes]]) -> Iterable[Claimed]:
+def _claims(places: _Places, row: Sequence[Any], foreign: list[tuple[str, bytes]]) -> Iterable[Claim]:
     lane = places.lanes[int(row[0]) - 1]
     hold, due = int(row[1]), row[2]
     for id_, score in zip(due[::2], due[1::2], strict=True):
         place = float(score)
         if _ID.fullmatch(id_):
-            yield Claimed(id_.decode(), lane.type, lane.priority, int(place) if math.isfinite(place) else 0, hold)
+            yield Claim(id_.decode(), lane.type, lane.priority, int(place) if math.isfinite(place) else 0, hold)
         else:
             foreign.append((places.keys[FIXED + int(row[0]) - 1], id_))
 

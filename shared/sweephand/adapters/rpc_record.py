@@ -9,7 +9,7 @@ from uuid import UUID
 from sweephand.domain.cursor import Position
 from sweephand.domain.job import Idempotency, JobJson, NewJob, Status
 from sweephand.domain.json_value import JsonValue
-from sweephand.domain.retry_policy import Dead, Done, RetryAfter, Unstarted
+from sweephand.domain.retry_policy import Complete, Fail, Release, RetryAfter
 from sweephand.ports.record import (
     Cancelled,
     Created,
@@ -234,14 +234,14 @@ def _waits_ms(jobs: Sequence[NewJob], at: datetime) -> list[int]:
 def _outcome(settlement: Settlement) -> dict[str, JsonValue]:
     made: dict[str, JsonValue] = {"id": settlement.id, "token": settlement.token}
     match settlement.decision:
-        case Done(None):
+        case Complete(None):
             made["to"] = "completed"
-        case Done(result):
+        case Complete(result):
             made |= {"to": "completed", "result": result}
         case RetryAfter(delay, kind, error):
             made |= {"to": "pending", "delay_ms": round(delay * 1000), "kind": kind, "error": error}
-        case Dead(reason, kind, error):
+        case Fail(reason, kind, error):
             made |= {"to": "failed", "reason": reason, "kind": kind, "error": error}
-        case Unstarted():
+        case Release():
             made |= {"to": "unstarted"}
     return made

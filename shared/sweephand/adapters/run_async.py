@@ -10,7 +10,7 @@ from sweephand.adapters import entered
 from sweephand.adapters.time_limit import TimeLimit
 from sweephand.domain.attempt import admitted, raised, returned
 from sweephand.domain.handler import Context
-from sweephand.domain.outcome import NotEntered, Outcome, Refused, TimedOut
+from sweephand.domain.outcome import NotRun, Outcome, PayloadInvalid, TimedOut
 from sweephand.ports.runner import Finished, Work
 
 GRACE = 1.0
@@ -28,7 +28,7 @@ class AsyncRunner:
     def enter(self, work: Work, finished: Finished) -> None:
         """See the port. A handler that never waits has finished when this returns."""
         payload = admitted(work.handler, work.start.payload)
-        if isinstance(payload, Refused):
+        if isinstance(payload, PayloadInvalid):
             finished(payload)
             return
         task = _eager(_run(work.handler.run(payload, self._context(work)), work))
@@ -72,7 +72,7 @@ async def _run(handler: Coroutine[Any, Any, Any], work: Work) -> Outcome:
     """Return what the handler did. It may raise anything: nothing may reach the event loop and end it."""
     if time.monotonic() > work.enter_by:  # frozen before this task had its turn
         handler.close()
-        return NotEntered()
+        return NotRun()
     entered.enter(work)
     try:
         return returned(await handler)

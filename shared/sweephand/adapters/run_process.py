@@ -17,11 +17,20 @@ from typing import Any
 
 from sweephand.adapters import entered
 from sweephand.adapters.run_thread import ThreadRunner
-from sweephand.domain.outcome import AskedRetry, GaveUp, NotEntered, Outcome, Raised, Refused, Returned, TimedOut
+from sweephand.domain.outcome import (
+    Failed,
+    GaveUp,
+    NotRun,
+    Outcome,
+    PayloadInvalid,
+    RetryRequested,
+    Succeeded,
+    TimedOut,
+)
 from sweephand.ports.runner import Finished, Work
 
 _KINDS: dict[str, type[Outcome]] = {
-    kind.__name__: kind for kind in (Returned, Raised, AskedRetry, GaveUp, Refused, NotEntered)
+    kind.__name__: kind for kind in (Succeeded, Failed, RetryRequested, GaveUp, PayloadInvalid, NotRun)
 }
 START_LIMIT = 8.0
 """Seconds that a new child gets to load its handlers; less than a lease lasts beyond the time limit."""
@@ -69,9 +78,9 @@ class _Children:
         except TimeoutError:
             child.kill()
             too_late = ready_by == work.enter_by
-            return NotEntered() if too_late else Raised(f"its process was not ready within {START_LIMIT:g} s")
+            return NotRun() if too_late else Failed(f"its process was not ready within {START_LIMIT:g} s")
         except (OSError, EOFError):
-            return Raised(f"its process {child.kill()} before it was ready")
+            return Failed(f"its process {child.kill()} before it was ready")
         until = time.monotonic() + work.handler.timeout
         entered.enter(work)
         try:
@@ -90,10 +99,10 @@ class _Children:
             child.kill()
             return TimedOut(work.handler.timeout, stuck=False)
         except (OSError, EOFError):
-            return Raised(f"its process {child.kill()} before it answered")
+            return Failed(f"its process {child.kill()} before it answered")
         except ValueError as e:
             child.kill()
-            return Raised(f"its process gave no answer that can be read: {e}")
+            return Failed(f"its process gave no answer that can be read: {e}")
         finally:
             entered.leave(work)
         with self._lock:

@@ -10,7 +10,7 @@ from sweephand.adapters import entered
 from sweephand.adapters.time_limit import TimeLimit
 from sweephand.domain.attempt import admitted, raised, returned
 from sweephand.domain.handler import Context
-from sweephand.domain.outcome import NotEntered, Outcome, Refused, TimedOut
+from sweephand.domain.outcome import NotRun, Outcome, PayloadInvalid, TimedOut
 from sweephand.ports.runner import Finished, Work
 
 Perform = Callable[[Work], Outcome]
@@ -82,9 +82,9 @@ def in_thread(context: Callable[[Work], Context]) -> Perform:
 
     def perform(work: Work) -> Outcome:
         if time.monotonic() > work.enter_by:  # frozen on the way from the event loop to here
-            return NotEntered()
+            return NotRun()
         payload = admitted(work.handler, work.start.payload)
-        if isinstance(payload, Refused):
+        if isinstance(payload, PayloadInvalid):
             return payload
         entered.enter(work)
         try:

@@ -12,7 +12,7 @@ from sweephand.domain.errors import InvalidError
 from sweephand.domain.handler import GiveUp, Handler, Retry
 from sweephand.domain.job import MAX_RESULT
 from sweephand.domain.json_value import JsonValue, check, object_of, stored_size
-from sweephand.domain.outcome import AskedRetry, GaveUp, Outcome, Raised, Refused, Returned
+from sweephand.domain.outcome import Failed, GaveUp, Outcome, PayloadInvalid, RetryRequested, Succeeded
 from sweephand.domain.retry_policy import cut
 
 _FOREIGN = re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python3|^<")
@@ -26,7 +26,7 @@ _FRAMES = 5
 """Innermost stack frames that are told of an exception."""
 
 
-def admitted(handler: Handler, payload: Mapping[str, JsonValue]) -> BaseModel | Refused:
+def admitted(handler: Handler, payload: Mapping[str, JsonValue]) -> BaseModel | PayloadInvalid:
     """Return the payload as the handler's own model, or why the model refuses it."""
     try:
         return handler.payload.model_validate(payload)
@@ -34,15 +34,15 @@ def admitted(handler: Handler, payload: Mapping[str, JsonValue]) -> BaseModel | 
         said = [
             f"/{'/'.join(map(str, d['loc']))}: {d['msg']}" for d in e.errors(include_url=False, include_input=False)
         ]
-        return Refused("; ".join(said[:20]))
+        return PayloadInvalid("; ".join(said[:20]))
     except Exception as e:  # noqa: BLE001 - a model's own validators may raise anything
-        return Refused(_told(e))
+        return PayloadInvalid(_told(e))
 
 
 def returned(result: Any) -> Outcome:
     """Return the outcome of a handler that returned `result`: an error unless it is JSON of a bounded size."""
     if result is None:
-        return Returned(None, 4)
+        return Succeeded(None, 4)
     try:
         if isinstance(result, BaseModel):
             result = result.model_dump(mode="json")
@@ -50,14 +50,14 @@ def returned(result: Any) -> Outcome:
         check(value)
         size = stored_size(value)
     except InvalidError as e:
-        return Raised(f"it returned what cannot be stored: {e}")
+        return Failed(f"it returned what cannot be stored: {e}")
     except Exception as e:  # noqa: BLE001 - a model's own serializers may raise anything
-        return Raised(cut(f"it returned what is not JSON: {e}"))
+        return Failed(cut(f"it returned what is not JSON: {e}"))
     if size > MAX_RESULT:
-        return Raised(
+        return Failed(
             f"it returned {size} bytes of JSON: at most {MAX_RESULT} are kept, put more into an object store"
         )
-    return Returned(value, size)
+    return Succeeded(value, size)
 
 
 def raised(error: BaseException) -> Outcome:
@@ -65,12 +65,12 @@ def raised(error: BaseException) -> Outcome:
     try:
         match error:
             case Retry():
-                return AskedRetry(float(error.after), str(error.reason))
+                return RetryRequested(float(error.after), str(error.reason))
             case GiveUp():
                 return GaveUp(str(error.reason))
     except Exception as e:  # noqa: BLE001 - a subclass that does not call __init__ has no reason
-        return Raised(_told(e))
-    return Raised(_told(error))
+        return Failed(_told(e))
+    return Failed(_told(error))
 
 
 def _told(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from uuid import UUID
 
-from sweephand.domain.errors import Fault, InvalidError
+from sweephand.domain.errors import FieldError, InvalidError
 
 EARLIEST = -62_135_596_800_000_000
 """The year 1, in microseconds since 1970."""
@@ -50,4 +50,4 @@ def decode(cursor: str, *, filters: str) -> Position:
 
 
 def _refused() -> InvalidError:
-    return InvalidError([Fault("cursor", "not a cursor of this list: use `next_cursor` as it was given")])
+    return InvalidError([FieldError("cursor", "not a cursor of this list: use `next_cursor` as it was given")])

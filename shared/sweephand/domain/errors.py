@@ -102,7 +102,7 @@ class CrossOriginError(RequestError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldError:
     """What is wrong with one value: where (a JSON pointer, RFC 6901, or a parameter's name), and why."""
 
     pointer: str
@@ -112,6 +112,6 @@ class Fault:
 class InvalidError(RequestError):
     """A value was refused; `faults` says which and why."""
 
-    def __init__(self, faults: list[Fault]) -> None:
+    def __init__(self, faults: list[FieldError]) -> None:
         super().__init__("; ".join(f"{f.pointer or '(body)'}: {f.detail}" for f in faults[:5]))
         self.faults = faults

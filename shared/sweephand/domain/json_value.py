@@ -14,7 +14,7 @@ from decimal import Decimal
 from itertools import chain, islice
 from typing import NoReturn, TypeAlias
 
-from sweephand.domain.errors import Fault, InvalidError, NotJsonError
+from sweephand.domain.errors import FieldError, InvalidError, NotJsonError
 
 JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
 
@@ -59,9 +59,9 @@ def parse(text: bytes) -> JsonValue:
     except UnicodeDecodeError as e:
         raise NotJsonError("The body is not UTF-8.") from e
     except RecursionError as e:
-        raise InvalidError([Fault("", f"nested deeper than {MAX_DEPTH} levels")]) from e
+        raise InvalidError([FieldError("", f"nested deeper than {MAX_DEPTH} levels")]) from e
     except _RefusedNumber as e:
-        raise InvalidError([Fault("", str(e))]) from e
+        raise InvalidError([FieldError("", str(e))]) from e
     except json.JSONDecodeError as e:
         raise NotJsonError(f"The body is not JSON: {e.msg} at line {e.lineno}, column {e.colno}.") from e
     check(value)
@@ -150,24 +150,24 @@ def _sound(root: JsonValue) -> bool:
     return True
 
 
-def _faults(root: JsonValue) -> Iterator[Fault]:
+def _faults(root: JsonValue) -> Iterator[FieldError]:
     """Walk without recursion, so that no nesting can exhaust the stack."""
     stack: list[tuple[JsonValue, tuple[str | int, ...]]] = [(root, ())]
     while stack:
         value, path = stack.pop()
         if isinstance(value, str):
             if fault := _text_fault(value):
-                yield Fault(pointer(*path), fault)
+                yield FieldError(pointer(*path), fault)
         elif isinstance(value, dict | list):
             if len(path) >= MAX_DEPTH:
-                yield Fault(pointer(*path), f"nested deeper than {MAX_DEPTH} levels")
+                yield FieldError(pointer(*path), f"nested deeper than {MAX_DEPTH} levels")
                 return
             if isinstance(value, dict):
                 if isinstance(value, _Duplicate):
-                    yield Fault(pointer(*path), f"the key {_cut(value.twice)!r} stands twice")
+                    yield FieldError(pointer(*path), f"the key {_cut(value.twice)!r} stands twice")
                 for key in value:
                     if fault := _text_fault(key):
-                        yield Fault(pointer(*path), f"a key: {fault}")
+                        yield FieldError(pointer(*path), f"a key: {fault}")
                 stack.extend((item, (*path, key)) for key, item in value.items())
             else:
                 stack.extend((item, (*path, at)) for at, item in enumerate(value))

@@ -7,7 +7,7 @@ from sweephand.domain.json_value import JsonValue
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class Succeeded:
     """It returned `result`, which is `size` bytes of JSON."""
 
     result: JsonValue
@@ -15,14 +15,14 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
+class Failed:
     """It raised; `error` is the exception as text."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
-class AskedRetry:
+class RetryRequested:
     """It raised `Retry(after)`, in seconds."""
 
     after: float
@@ -45,15 +45,15 @@ class TimedOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class PayloadInvalid:
     """Its payload model refused the payload, so it was never entered."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
-class NotEntered:
+class NotRun:
     """Its lease was used up before it could be entered: its function had been frozen."""
 
 
-Outcome: TypeAlias = Returned | Raised | AskedRetry | GaveUp | TimedOut | Refused | NotEntered
+Outcome: TypeAlias = Succeeded | Failed | RetryRequested | GaveUp | TimedOut | PayloadInvalid | NotRun

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from sweephand.domain.errors import Fault, InvalidError
+from sweephand.domain.errors import FieldError, InvalidError
 from sweephand.domain.handler import Handler
 from sweephand.domain.job import MAX_PRIORITY, MAX_RETRIES, NewJob
 from sweephand.domain.json_value import MAX_FAULTS, JsonValue, pointer, stored_size
@@ -72,7 +72,7 @@ def new_job(body: JsonValue, handlers: Mapping[str, Handler], job_id: UUID) -> N
 
     Raises `InvalidError` with every fault: of the fields, and of the payload as its handler's model sees it.
     """
-    faults: list[Fault] = []
+    faults: list[FieldError] = []
     fields = body if isinstance(body, dict) else {}
     try:
         asked = JobRequest.model_validate(body)
@@ -100,14 +100,14 @@ def new_jobs(body: JsonValue, handlers: Mapping[str, Handler], job_id: Callable[
     fields: dict[str, JsonValue] = body if isinstance(body, dict) else {}
     asked = fields.get("jobs")
     if not isinstance(asked, list) or not 1 <= len(asked) <= MAX_JOBS:
-        raise InvalidError([Fault("/jobs", f"must be a list of 1 to {MAX_JOBS} jobs")])
-    faults = [Fault(pointer(key), "Extra inputs are not permitted") for key in fields if key != "jobs"]
+        raise InvalidError([FieldError("/jobs", f"must be a list of 1 to {MAX_JOBS} jobs")])
+    faults = [FieldError(pointer(key), "Extra inputs are not permitted") for key in fields if key != "jobs"]
     jobs: list[NewJob] = []
     for at, each in enumerate(asked):
         try:
             jobs.append(new_job(each, handlers, job_id()))
         except InvalidError as e:
-            faults += [Fault(f"/jobs/{at}{fault.pointer}", fault.detail) for fault in e.faults]
+            faults += [FieldError(f"/jobs/{at}{fault.pointer}", fault.detail) for fault in e.faults]
             if len(faults) >= MAX_FAULTS:
                 break
     if faults:
@@ -115,10 +115,10 @@ def new_jobs(body: JsonValue, handlers: Mapping[str, Handler], job_id: Callable[
     return jobs
 
 
-def faults_of(error: ValidationError, value: JsonValue, *base: str | int) -> list[Fault]:
+def faults_of(error: ValidationError, value: JsonValue, *base: str | int) -> list[FieldError]:
     """Return pydantic's findings on `value`, which stands at `base`, as faults without the values found."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [Fault(pointer(*base, *_place(value, one["loc"], one["type"])), _said(one["msg"])) for one in found]
+    return [FieldError(pointer(*base, *_place(value, one["loc"], one["type"])), _said(one["msg"])) for one in found]
 
 
 def _place(value: JsonValue, loc: Sequence[str | int], kind: str) -> list[str | int]:
@@ -142,25 +142,29 @@ def _said(message: str) -> str:
     return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
-def _type_and_payload_faults(fields: Mapping[str, JsonValue], handlers: Mapping[str, Handler]) -> Sequence[Fault]:
+def _type_and_payload_faults(
+    fields: Mapping[str, JsonValue], handlers: Mapping[str, Handler]
+) -> Sequence[FieldError]:
     type_, payload = fields.get("type"), fields.get("payload")
     if not isinstance(type_, str):
         return []
     handler = handlers.get(type_)
     if handler is None:
-        return [Fault("/type", f"no such type; there are: {', '.join(sorted(handlers))}")]
+        return [FieldError("/type", f"no such type; there are: {', '.join(sorted(handlers))}")]
     return _payload_faults(payload, handler) if isinstance(payload, dict) else []
 
 
-def _payload_faults(payload: Mapping[str, JsonValue], handler: Handler) -> Sequence[Fault]:
+def _payload_faults(payload: Mapping[str, JsonValue], handler: Handler) -> Sequence[FieldError]:
     if (size := stored_size(payload)) > MAX_STORED:
         return [
-            Fault("/payload", f"takes {size} bytes with its numbers written out: at most {MAX_STORED} are kept")
+            FieldError(
+                "/payload", f"takes {size} bytes with its numbers written out: at most {MAX_STORED} are kept"
+            )
         ]
     try:
         handler.payload.model_validate(payload)
     except ValidationError as e:
         return faults_of(e, payload, "payload")
     except Exception:  # noqa: BLE001 - a model's own validators may raise anything
-        return [Fault("/payload", "its handler's model cannot read it")]
+        return [FieldError("/payload", "its handler's model cannot read it")]
     return []

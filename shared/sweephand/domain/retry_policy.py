@@ -5,7 +5,16 @@ from typing import NamedTuple, TypeAlias, assert_never
 
 from sweephand.domain.job import MAX_ERROR
 from sweephand.domain.json_value import JsonValue
-from sweephand.domain.outcome import AskedRetry, GaveUp, NotEntered, Outcome, Raised, Refused, Returned, TimedOut
+from sweephand.domain.outcome import (
+    Failed,
+    GaveUp,
+    NotRun,
+    Outcome,
+    PayloadInvalid,
+    RetryRequested,
+    Succeeded,
+    TimedOut,
+)
 
 BACKOFF_BASE = 1.0
 """Seconds: the longest wait after a first attempt is twice this."""
@@ -30,7 +39,7 @@ class Attempt(NamedTuple):
         return self.number - self.crashes - self.lost - 1
 
 
-class Done(NamedTuple):
+class Complete(NamedTuple):
     """The job is completed."""
 
     result: JsonValue
@@ -46,7 +55,7 @@ class RetryAfter:
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
+class Fail:
     """The job is failed."""
 
     reason: str
@@ -55,11 +64,11 @@ class Dead:
 
 
 @dataclass(frozen=True, slots=True)
-class Unstarted:
+class Release:
     """The job was leased but never entered: it is pending again at once, as if it had not been."""
 
 
-Decision: TypeAlias = Done | RetryAfter | Dead | Unstarted
+Decision: TypeAlias = Complete | RetryAfter | Fail | Release
 
 
 def decide(attempt: Attempt, outcome: Outcome, *, jitter: float, lease: float) -> Decision:  # noqa: PLR0911 - one for each outcome
@@ -69,17 +78,17 @@ def decide(attempt: Attempt, outcome: Outcome, *, jitter: float, lease: float) -
     an attempt that may still be running is not followed by another.
     """
     match outcome:
-        case Returned(result, _):
-            return Done(result)
-        case NotEntered():
-            return Unstarted()
-        case Refused(error):
-            return Dead("its payload was refused", "refused", cut(error))
+        case Succeeded(result, _):
+            return Complete(result)
+        case NotRun():
+            return Release()
+        case PayloadInvalid(error):
+            return Fail("its payload was refused", "refused", cut(error))
         case GaveUp(reason):
-            return Dead(cut(reason or "its handler gave up"), "gave_up", cut(reason))
-        case AskedRetry(after, reason):
+            return Fail(cut(reason or "its handler gave up"), "gave_up", cut(reason))
+        case RetryRequested(after, reason):
             return _retry(attempt, after, "retry", reason)
-        case Raised(error):
+        case Failed(error):
             return _retry(attempt, backoff(attempt.retries_used, jitter), "raised", error)
         case TimedOut(limit, stuck):
             wait = backoff(attempt.retries_used, jitter)
@@ -115,5 +124,5 @@ def cut(text: str, limit: int = MAX_ERROR) -> str:
 def _retry(attempt: Attempt, delay: float, kind: str, error: str) -> Decision:
     if attempt.retries_used >= attempt.max_retries:
         tries = "its only attempt" if attempt.max_retries == 0 else f"all {attempt.max_retries + 1} attempts"
-        return Dead(cut(f"{tries} failed, the last with: {error}"), kind, cut(error))
+        return Fail(cut(f"{tries} failed, the last with: {error}"), kind, cut(error))
     return RetryAfter(delay, kind, cut(error))

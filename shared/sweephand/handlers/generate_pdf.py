@@ -23,7 +23,7 @@ class Page(StrEnum):
     """A paper size."""
 
     A4 = "A4"
-    LETTER = "Letter"
+    LETTER = "OutgoingMail"
 
 
 def _titled(text: str) -> str:

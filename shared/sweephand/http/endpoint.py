@@ -15,7 +15,7 @@ from sweephand.domain.errors import (
     BodyCutError,
     BodyTooLargeError,
     ConfigError,
-    Fault,
+    FieldError,
     InvalidError,
     MediaTypeError,
     MethodNotAllowedError,
@@ -85,8 +85,8 @@ def json_body(request: Request, limit: int = MAX_BODY) -> JsonValue:
 
 def query(request: Request, *names: str) -> dict[str, str]:
     """Return the query's parameters; raises `InvalidError` for an unknown one or one that is given twice."""
-    faults = [Fault(name, "no such parameter") for name in request.args if name not in names]
-    faults += [Fault(name, "given twice") for name in names if len(request.args.getlist(name)) > 1]
+    faults = [FieldError(name, "no such parameter") for name in request.args if name not in names]
+    faults += [FieldError(name, "given twice") for name in names if len(request.args.getlist(name)) > 1]
     if faults:
         raise InvalidError(faults)
     return {name: request.args[name] for name in names if name in request.args}

@@ -12,7 +12,7 @@ class Clock(Protocol):
         ...
 
 
-class Chance(Protocol):
+class Randomness(Protocol):
     """Randomness and ids."""
 
     def jitter(self) -> float:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from sweephand.ports.record import Due
 
 
-class Claimed(NamedTuple):
+class Claim(NamedTuple):
     """An id that is held for the caller: its score before the claim, and the score that holds it, in ms."""
 
     id: str
@@ -36,14 +36,14 @@ class ClaimQuota:
 
 
 @dataclass(slots=True)
-class Moves:
+class IndexUpdates:
     """What the index is to follow of what the record said."""
 
-    remove: list[Claimed] = field(default_factory=list)
+    remove: list[Claim] = field(default_factory=list)
     """Started or finished: not to be looked at again."""
-    wait: list[tuple[Claimed, int]] = field(default_factory=list)
+    wait: list[tuple[Claim, int]] = field(default_factory=list)
     """Not to be looked at for so many ms; left alone where another has claimed it since."""
-    back: list[Claimed] = field(default_factory=list)
+    back: list[Claim] = field(default_factory=list)
     """Handed back unstarted, to the place where it was; left alone where another has claimed it since."""
     add: list[Due] = field(default_factory=list)
     """To be looked at when due; never moves what is there."""
@@ -57,12 +57,12 @@ class Moves:
     @property
     def brought_back(self) -> Lane | None:
         """Return the lane of a job that was claimed and is to be looked at again; None where there is none."""
-        entries: list[Claimed | Due] = [*self.again[:1], *self.back[:1]]
+        entries: list[Claim | Due] = [*self.again[:1], *self.back[:1]]
         return Lane(entries[0].type, entries[0].priority) if entries else None
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ClaimOptions:
     """What a step does beside moving and claiming."""
 
     hold_ms: int = 0
@@ -103,10 +103,10 @@ class Awake:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Claimed:
     """What one call claimed, and what it saw."""
 
-    claimed: Sequence[Claimed]
+    claimed: Sequence[Claim]
     added: int
     """How many of `add` were not there before."""
     grown: frozenset[Lane] = frozenset()
@@ -131,7 +131,7 @@ class Step:
     """Members and keys that were no job's, in words; they have been removed."""
 
 
-PLAIN = Ask()
+NO_OPTIONS = ClaimOptions()
 """Only move and claim."""
 
 
@@ -146,7 +146,13 @@ class Listener(Protocol):
 class Index(Protocol):
     """The index's verbs."""
 
-    def step(self, installation: str, moves: Moves, quotas: Sequence[ClaimQuota] = (), ask: Ask = PLAIN) -> Step:
+    def step(
+        self,
+        installation: str,
+        moves: IndexUpdates,
+        quotas: Sequence[ClaimQuota] = (),
+        ask: ClaimOptions = NO_OPTIONS,
+    ) -> Claimed:
         """Carry out `moves`, then hold what is due and return it, in one round trip.
 
         What is due is taken from the highest priority down, as far as each quota has room. The lanes of one

@@ -107,8 +107,8 @@ class Verdict(StrEnum):
     LEASED = "leased"
     FINAL = "final"
     UNKNOWN = "unknown"
-    ALONE = "alone"
-    FULL = "full"
+    EXCLUSIVE = "alone"
+    DEFERRED = "full"
     BUSY = "busy"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sweephand.domain.errors import IndexUnavailableError
 from sweephand.ports.background import Background
 from sweephand.ports.clock import Clock
-from sweephand.ports.index import Ask, Index, Lane, Moves, Step, Wake
+from sweephand.ports.index import Claimed, ClaimOptions, Index, IndexUpdates, Lane, Wake
 from sweephand.ports.record import Created, Due
 from sweephand.ports.waker import Waker
 
@@ -24,7 +24,7 @@ PAUSE = 5.0
 ASKED_MS = 2000
 """How long ago a tick asked the record for work that counts as awake, where the index cannot tell."""
 ARRIVAL = 10.0
-"""Seconds that a tick which was called has to ask for work, as `sync_and_claim.lua` has it, before another is called."""
+"""Seconds that a triggered tick has to ask for work before another is triggered; `sync_and_claim.lua` has it too."""
 FORGETFUL = 2.0
 """Seconds between two calls for an index that has lost who is awake, whatever came of the first."""
 
@@ -91,11 +91,11 @@ class Announcer:
 
     def _tell(self, index: Index, news: _News) -> None:
         """Tell the index, and call a tick where it says that none is awake."""
-        step: Step | None = None
+        step: Claimed | None = None
         try:
             first = news.due[0]
-            ask = Ask(kick=Lane(first.type, first.priority), wake=news.wake)
-            step = index.step(news.created.installation, Moves(add=list(news.due)), ask=ask)
+            ask = ClaimOptions(kick=Lane(first.type, first.priority), wake=news.wake)
+            step = index.step(news.created.installation, IndexUpdates(add=list(news.due)), ask=ask)
         except IndexUnavailableError as e:
             if self._failed(news):
                 log.warning("not indexed, the next tick will: %s", e)
@@ -141,11 +141,11 @@ class Announcer:
         if news.wake is not None and self._must_call(news, None):
             self._background.does(self._call, within)
 
-    def _wake_if(self, news: _News, step: Step | None) -> None:
+    def _wake_if(self, news: _News, step: Claimed | None) -> None:
         if news.wake is not None and self._must_call(news, step):
             self._call()
 
-    def _must_call(self, news: _News, step: Step | None) -> bool:
+    def _must_call(self, news: _News, step: Claimed | None) -> bool:
         """Tell whether this process is to call a tick now, and note that it does.
 
         `step`: what the index says, which is that none is awake; None where it says nothing. What it lost, and

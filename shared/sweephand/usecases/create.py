@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweephand.domain.errors import (
-    Fault,
+    FieldError,
     IdempotencyMismatchError,
     InvalidError,
     RecordRefusedError,
@@ -15,7 +15,7 @@ from sweephand.domain.handler import Handler
 from sweephand.domain.job import Idempotency, JobJson, NewJob
 from sweephand.domain.json_value import JsonValue
 from sweephand.domain.request import new_job, new_jobs
-from sweephand.ports.clock import Chance
+from sweephand.ports.clock import Randomness
 from sweephand.ports.record import Created, CreateOutcome, Record
 
 MAX_KEY = 255
@@ -23,11 +23,11 @@ MAX_KEY = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Creator:
+class CreateJobs:
     """Creates one job, or many."""
 
     record: Record
-    chance: Chance
+    chance: Randomness
     handlers: Mapping[str, Handler]
     announce: Callable[[Created], None]
     """Tells of what was created: the index, and a tick where none is awake."""
@@ -55,7 +55,7 @@ class Creator:
         try:
             created = self.record.create(jobs, idempotency, whole=whole)
         except RecordRefusedError as e:
-            raise InvalidError([Fault("", "the record cannot hold this value")]) from e
+            raise InvalidError([FieldError("", "the record cannot hold this value")]) from e
         if created.outcome is CreateOutcome.MISMATCH:
             raise IdempotencyMismatchError
         if not created.jobs:
@@ -68,7 +68,7 @@ class Creator:
 def checked_key(key: str) -> str:
     """Return an Idempotency-Key header's value; raises `InvalidError` unless it is 1 to 255 printable ASCII."""
     if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
-        raise InvalidError([Fault("Idempotency-Key", f"must be 1 to {MAX_KEY} printable ASCII characters")])
+        raise InvalidError([FieldError("Idempotency-Key", f"must be 1 to {MAX_KEY} printable ASCII characters")])
     return key
 
 

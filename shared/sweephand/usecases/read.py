@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sweephand.domain.cursor import decode, encode
-from sweephand.domain.errors import Fault, InvalidError, JobNotFoundError
+from sweephand.domain.errors import FieldError, InvalidError, JobNotFoundError
 from sweephand.domain.handler import NAME
 from sweephand.domain.job import JobJson, Status
 from sweephand.domain.json_value import JsonValue
@@ -50,9 +50,9 @@ def list_jobs(record: Record, asked: ListRequest) -> dict[str, JsonValue]:
     """
     limit = _limit(asked.limit)
     if asked.status is not None and asked.status not in set(Status):
-        raise InvalidError([Fault("status", f"must be one of {', '.join(Status)}")])
+        raise InvalidError([FieldError("status", f"must be one of {', '.join(Status)}")])
     if asked.type is not None and not NAME.match(asked.type):
-        raise InvalidError([Fault("type", "not the name of a handler")])
+        raise InvalidError([FieldError("type", "not the name of a handler")])
     filters = f"{asked.status or ''}|{asked.type or ''}"
     after = decode(asked.cursor, filters=filters) if asked.cursor is not None else None
     listed = record.list(asked.status, asked.type, limit + 1, after)
@@ -67,5 +67,5 @@ def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) and 1 <= int(text) <= MAX_LIMIT):
-        raise InvalidError([Fault("limit", f"must be a whole number from 1 to {MAX_LIMIT}")])
+        raise InvalidError([FieldError("limit", f"must be a whole number from 1 to {MAX_LIMIT}")])
     return int(text)

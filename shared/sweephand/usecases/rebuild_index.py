@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sweephand.domain.json_value import JsonValue
-from sweephand.ports.index import Index, Moves
+from sweephand.ports.index import Index, IndexUpdates
 from sweephand.ports.record import Record
 
 PAGE = 1000
@@ -38,7 +38,7 @@ def sync(
             if jobs and dry_run:
                 missing += index.missing(page.installation, jobs)
             elif jobs:
-                missing += index.step(page.installation, Moves(add=jobs)).added
+                missing += index.step(page.installation, IndexUpdates(add=jobs)).added
             seen += len(jobs)
             yield Synced(seen, missing)
             after = page.cut

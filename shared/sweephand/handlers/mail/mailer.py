@@ -22,7 +22,7 @@ WIRE = SMTP.clone(cte_type="7bit")
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class OutgoingMail:
     """A finished message and its envelope: bare addresses, blind copies included."""
 
     body: bytes
@@ -35,7 +35,7 @@ class Letter:
 class Transport(Protocol):
     """Hands a letter over."""
 
-    def deliver(self, letter: Letter, /) -> str:
+    def deliver(self, letter: OutgoingMail, /) -> str:
         """Deliver `letter` to every recipient or to none; returns and raises as `Mailer.send` does."""
         ...
 
@@ -59,7 +59,7 @@ def open_mailer(url: str | None, sender: str | None) -> Mailer:
             _only_address(sender)
         except ValueError as problem:
             raise ValueError(f"MAIL_FROM: {problem}") from None
-    return Posting(_transport(_split(url)) if url else Nowhere(), sender)
+    return ComposingMailer(_transport(_split(url)) if url else NoMail(), sender)
 
 
 def _split(url: str) -> SplitResult:
@@ -86,7 +86,7 @@ def _transport(url: SplitResult) -> Transport:
 
 
 @dataclass(frozen=True, slots=True)
-class Posting:
+class ComposingMailer:
     """The `Mailer` port: completes a message, takes its envelope from its headers, and delivers it."""
 
     transport: Transport
@@ -106,10 +106,10 @@ class Posting:
 
 
 @dataclass(frozen=True, slots=True)
-class Nowhere:
+class NoMail:
     """The transport of an installation that has none."""
 
-    def deliver(self, _letter: Letter, /) -> str:
+    def deliver(self, _letter: OutgoingMail, /) -> str:
         """Give up the letter."""
         raise GiveUp("mail is not set up: MAIL_URL names no mail system")
 
@@ -127,7 +127,7 @@ class Outbox:
             raise ValueError("MAIL_URL for a folder is file:///folder")
         return cls(Path(url.path))
 
-    def deliver(self, letter: Letter, /) -> str:
+    def deliver(self, letter: OutgoingMail, /) -> str:
         """Write `letter` under its final name in one step; the same attempt again replaces its file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=".tmp")
@@ -141,12 +141,12 @@ class Outbox:
         return letter.message_id
 
 
-def _file_name(letter: Letter) -> str:
+def _file_name(letter: OutgoingMail) -> str:
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", letter.message_id.strip("<>").partition("@")[0])[:100]
     return f"{stem or 'message'}-{letter.attempt:04}.eml"
 
 
-def _letter(message: EmailMessage) -> Letter:
+def _letter(message: EmailMessage) -> OutgoingMail:
     """Take the envelope from the headers, and Bcc off them."""
     if "From" not in message:
         raise GiveUp("the message has no sender: MAIL_FROM is not set")
@@ -161,7 +161,7 @@ def _letter(message: EmailMessage) -> Letter:
         raise GiveUp("the message has no recipient")
     del message["Bcc"]
     attempt = str(message.get("X-Sweephand-Attempt", "1"))
-    return Letter(
+    return OutgoingMail(
         body=message.as_bytes(policy=WIRE),
         sender=sender,
         recipients=recipients,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult
 
 from sweephand.domain.handler import GiveUp
-from sweephand.handlers.mail.mailer import Letter
+from sweephand.handlers.mail.mailer import OutgoingMail
 
 if TYPE_CHECKING:
     from mypy_boto3_sesv2 import SESV2Client
@@ -43,7 +43,7 @@ class Ses:
             raise ValueError("MAIL_URL for SES is ses://region, as in ses://eu-west-1")
         return cls(url.netloc)
 
-    def deliver(self, letter: Letter, /) -> str:
+    def deliver(self, letter: OutgoingMail, /) -> str:
         """Send in one call, which takes every recipient or none; returns the id that SES gave."""
         from botocore.exceptions import ClientError  # noqa: PLC0415 - loaded only where SES is used
 

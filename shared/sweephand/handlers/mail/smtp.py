@@ -9,7 +9,7 @@ from enum import StrEnum
 from urllib.parse import SplitResult, parse_qsl, unquote
 
 from sweephand.domain.handler import GiveUp
-from sweephand.handlers.mail.mailer import Letter
+from sweephand.handlers.mail.mailer import OutgoingMail
 
 TIMEOUT = 8
 """How long one step of the dialogue may take, in seconds."""
@@ -56,7 +56,7 @@ class Smtp:
             cafile=options.get("cafile"),
         )
 
-    def deliver(self, letter: Letter, /) -> str:
+    def deliver(self, letter: OutgoingMail, /) -> str:
         """Run one SMTP transaction; returns the Message-ID, for servers name no id in a common form."""
         with self._connected(helo=letter.sender.rpartition("@")[2]) as server:
             _accepted(server.mail(letter.sender), "the sender")

@@ -9,10 +9,10 @@ from dataclasses import replace
 from sweephand.domain.errors import IndexUnavailableError
 from sweephand.ports.background import Background
 from sweephand.ports.clock import Clock
-from sweephand.ports.index import PLAIN, Ask, ClaimQuota, Index, Lane, Listener, Moves, Step
+from sweephand.ports.index import NO_OPTIONS, Claimed, ClaimOptions, ClaimQuota, Index, IndexUpdates, Lane, Listener
 from sweephand.ports.record import Page
 from sweephand.usecases.tick.report import Report
-from sweephand.usecases.tick.wakeup import Wakeup
+from sweephand.usecases.tick.wakeup import Signal
 
 log = logging.getLogger("sweephand")
 PAUSE = 5.0
@@ -25,12 +25,12 @@ SLACK_MS = 100
 """By how much a bound is laid too late: what is added is placed some ms after it was read."""
 
 
-class IndexSide:
+class Claimer:
     """The index as one tick sees it; it may be away, or not be there at all."""
 
     def __init__(self, index: Index | None, clock: Clock, background: Background, report: Report) -> None:
         self._index, self._clock, self._background, self._report = index, clock, background, report
-        self.moves = Moves()
+        self.moves = IndexUpdates()
         """What the next step carries out."""
         self.installation = ""
         """Told by the record's first page."""
@@ -74,7 +74,7 @@ class IndexSide:
         """Claim from these lanes first: there is something new in them."""
         self._due = [*lanes, *self._due]
 
-    async def claim(self, rooms: Sequence[tuple[Sequence[str], int]], ask: Ask) -> Step | None:
+    async def claim(self, rooms: Sequence[tuple[Sequence[str], int]], ask: ClaimOptions) -> Claimed | None:
         """Carry out the moves and claim what is due of each `(types, room)`; None when the index does not answer.
 
         It claims again at once where the index tells of lanes that were not named before.
@@ -94,7 +94,7 @@ class IndexSide:
                 return step
             ask = replace(ask, enter=False, kick=None)
 
-    async def step(self, quotas: Sequence[ClaimQuota] = (), ask: Ask = PLAIN) -> Step | None:
+    async def step(self, quotas: Sequence[ClaimQuota] = (), ask: ClaimOptions = NO_OPTIONS) -> Claimed | None:
         """Carry out the moves that have gathered, and claim; None when the index does not answer.
 
         Moves that are lost with it are not missed: the record is asked again, and its answer stands.
@@ -103,7 +103,7 @@ class IndexSide:
             return None
         assert self._index is not None
         index = self._index
-        moves, self.moves = self.moves, Moves()
+        moves, self.moves = self.moves, IndexUpdates()
         page, self._page = self._page, None
         at = self._clock.monotonic()
         try:
@@ -123,16 +123,16 @@ class IndexSide:
             self._note(step)
         return step
 
-    async def _bounded_wait(self, call: Callable[[], Step]) -> Step:
+    async def _bounded_wait(self, call: Callable[[], Claimed]) -> Claimed:
         """Make a call in the background, and stop waiting for it after PATIENCE.
 
         The look-up of a name, or a cluster's search for its nodes, has no limit; a thread that hangs must keep
         neither the record's calls from their turn nor the process from its end.
         """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Step] = loop.create_future()
+        answer: asyncio.Future[Claimed] = loop.create_future()
 
-        def done(step: Step | None, error: BaseException | None) -> None:
+        def done(step: Claimed | None, error: BaseException | None) -> None:
             self._hung = False
             if answer.done():
                 return
@@ -173,14 +173,14 @@ class IndexSide:
                 left -= 1
         return [ClaimQuota(lanes, room) for lanes, (_, room) in zip(named, rooms, strict=True)]
 
-    def _expect(self, step: Step, types: set[str]) -> None:
+    def _expect(self, step: Claimed, types: set[str]) -> None:
         """Note when the next job of these types comes due."""
         waits = [ms for lane, ms in step.coming if lane.type in types]
         if step.next_ms is not None:
             waits.append(step.next_ms)
         self.next_due_at = self._clock.monotonic() + min(waits) / 1000 if waits else math.inf
 
-    def _note(self, step: Step) -> None:
+    def _note(self, step: Claimed) -> None:
         if self._generation is None:
             self._generation = step.generation
         self.superseded = step.generation > self._generation
@@ -217,7 +217,7 @@ class IndexSide:
             for lane, (wait_ms, at) in self._bounds.items()
         }
 
-    def listen(self, wakeup: Wakeup) -> None:
+    def listen(self, wakeup: Signal) -> None:
         """Begin to listen for kicks, once, unless a newer tick does."""
         if self._listener is not None or self.superseded or not self.up:
             return

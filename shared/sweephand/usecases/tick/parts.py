@@ -5,29 +5,29 @@ from dataclasses import dataclass
 
 from sweephand.domain.handler import Handler, Isolation
 from sweephand.ports.background import Background
-from sweephand.ports.clock import Chance, Clock
+from sweephand.ports.clock import Clock, Randomness
 from sweephand.ports.drainers import Drainers
 from sweephand.ports.index import Index
 from sweephand.ports.record import Record
 from sweephand.ports.runner import Runner
 from sweephand.usecases.retention import Retention
-from sweephand.usecases.tick.restore import Restorer
+from sweephand.usecases.tick.restore import Restore
 
 MARGIN = 2.0
 """Seconds of the budget that are kept for settling and reporting after the last handler may have ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Dependencies:
     """What a tick is made of."""
 
     record: Record
     index: Index | None
     clock: Clock
-    chance: Chance
+    chance: Randomness
     handlers: Mapping[str, Handler]
     runners: Mapping[Isolation, Runner]
-    restorer: Restorer
+    restorer: Restore
     horizon_ms: int
     background: Background
     drainers: Drainers | None = None

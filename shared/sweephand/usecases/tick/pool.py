@@ -8,7 +8,7 @@ from sweephand.domain.outcome import Outcome
 from sweephand.ports.clock import Clock
 from sweephand.ports.runner import Runner, Work
 
-SLICE = 64
+RUNS_PER_TURN = 64
 """Jobs that are entered before the event loop gets its turn."""
 LOOK_AHEAD = 1.0
 """Seconds: no more is started than will be entered within this, at the rate just seen."""
@@ -33,7 +33,7 @@ class WorkerPool:
         self._admit, self._finished = admit, finished
         self._queue: deque[tuple[Work, float]] = deque()
         self._running = 0
-        self._pace = Pace()
+        self._pace = StartRate()
         self._pumping = False
 
     @property
@@ -72,7 +72,7 @@ class WorkerPool:
         self._pumping = True
         now = self._clock.monotonic()
         entered = 0
-        while self._queue and self._running < self.slots and entered < SLICE:
+        while self._queue and self._running < self.slots and entered < RUNS_PER_TURN:
             work, since = self._queue.popleft()
             if self._admit(work, now - since):
                 self._running += 1
@@ -80,7 +80,7 @@ class WorkerPool:
                 self._enter(work)
         self._pace.add(now, entered)
         self._pumping = False
-        if entered == SLICE and self._queue:
+        if entered == RUNS_PER_TURN and self._queue:
             asyncio.get_running_loop().call_soon(self._pump)
 
     def _enter(self, work: Work) -> None:
@@ -92,7 +92,7 @@ class WorkerPool:
         self.runner.enter(work, finished)
 
 
-class Pace:
+class StartRate:
     """How many jobs were entered in the last second."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ def pause(took: float) -> float:
     return max(ROTATE_EVERY, ROTATE_COST * took)
 
 
-class Restorer:
+class Restore:
     """Reads pages of the record: always a fresh first one when asked, and others that go on where it ended.
 
     A first page deals from all lanes in turns, so no lane hides another. What a lane has behind it is shown by

@@ -7,13 +7,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sweephand.domain.handler import Isolation
-from sweephand.domain.outcome import Outcome, Returned
-from sweephand.domain.retry_policy import Attempt, Dead, Done, RetryAfter, Unstarted, decide
-from sweephand.ports.index import Claimed, Moves
+from sweephand.domain.outcome import Outcome, Succeeded
+from sweephand.domain.retry_policy import Attempt, Complete, Fail, Release, RetryAfter, decide
+from sweephand.ports.index import Claim, IndexUpdates
 from sweephand.ports.record import Due, Settled, Settlement, Start
 from sweephand.ports.runner import Work
 from sweephand.usecases.tick.entries import Entries
-from sweephand.usecases.tick.parts import Parts
+from sweephand.usecases.tick.parts import Dependencies
 from sweephand.usecases.tick.pool import WorkerPool
 from sweephand.usecases.tick.report import Report
 from sweephand.usecases.tick.settler import Settler
@@ -28,10 +28,10 @@ class Running:
     """
 
     def __init__(
-        self, parts: Parts, report: Report, moves: Callable[[], Moves], happened: Callable[[], None]
+        self, parts: Dependencies, report: Report, moves: Callable[[], IndexUpdates], happened: Callable[[], None]
     ) -> None:
         self._parts, self._report, self._moves, self._happened = parts, report, moves, happened
-        self._claims: dict[str, Claimed] = {}
+        self._claims: dict[str, Claim] = {}
         self._lease_until: dict[
             str, tuple[float, str]
         ] = {}  # of what is queued or runs: when it ends, and its token
@@ -64,7 +64,7 @@ class Running:
         self._last_end = last_end
         self._settling = asyncio.create_task(self._settler.run(give_up_at))
 
-    def put(self, starts: Iterable[Start], of: Mapping[str, Claimed], lease_until: Mapping[str, float]) -> None:
+    def put(self, starts: Iterable[Start], of: Mapping[str, Claim], lease_until: Mapping[str, float]) -> None:
         """Take starts: of which claims, and by type until when their leases last."""
         work: dict[Isolation, list[Work]] = {}
         for start in starts:
@@ -79,11 +79,11 @@ class Running:
         for isolation, batch in work.items():
             self.pools[isolation].put(batch)
 
-    def disown(self, of: Mapping[str, Claimed], token: str) -> None:
+    def disown(self, of: Mapping[str, Claim], token: str) -> None:
         """Give back what a start call may have leased whose answer was lost: nobody has entered it."""
         self._claims.update(of)
         for id_ in of:
-            self._settler.put(Settlement(id_, token, Unstarted()))
+            self._settler.put(Settlement(id_, token, Release()))
 
     def take_back(self) -> None:
         """Give back what is started and was not entered."""
@@ -117,14 +117,16 @@ class Running:
 
     def _give_back(self, work: Work) -> None:
         until, _ = self._lease_until.pop(work.start.id)
-        self._settler.put(Settlement(work.start.id, work.start.token, Unstarted()), until=until)
+        self._settler.put(Settlement(work.start.id, work.start.token, Release()), until=until)
         self._happened()
 
     def _finished(self, work: Work, outcome: Outcome) -> None:
         start = work.start
         lease_until, _ = self._lease_until.pop(start.id)
-        if isinstance(outcome, Returned):  # what nearly every job comes to: nothing is left to decide
-            self._settler.put(Settlement(start.id, start.token, Done(outcome.result)), outcome.size, lease_until)
+        if isinstance(outcome, Succeeded):  # what nearly every job comes to: nothing is left to decide
+            self._settler.put(
+                Settlement(start.id, start.token, Complete(outcome.result)), outcome.size, lease_until
+            )
         else:
             log.info("job %s (%s) attempt %d: %s", start.id, start.type, start.attempt, type(outcome).__name__)
             attempt = Attempt(start.attempt, start.crashes, start.max_retries, start.lost)
@@ -147,21 +149,21 @@ class Running:
             settlement.id, None
         )  # none: it was started again while an older settlement was held
         if settled.lost:
-            self._report.late_writes += not isinstance(settlement.decision, Unstarted)
+            self._report.late_writes += not isinstance(settlement.decision, Release)
             return
         match settlement.decision:
-            case Done():
+            case Complete():
                 self._report.completed += 1
             case RetryAfter():
                 self._report.retried += 1
-            case Dead():
+            case Fail():
                 self._report.failed += 1
-            case Unstarted():
+            case Release():
                 self._report.returned += 1
         if claim and settled.wait_ms is not None and settled.wait_ms <= self._parts.horizon_ms:
             self._moves().again.append(Due(claim.id, claim.type, claim.priority, settled.wait_ms))
 
 
-def by_id(claimed: Sequence[Claimed]) -> dict[str, Claimed]:
+def by_id(claimed: Sequence[Claim]) -> dict[str, Claim]:
     """Return claims by their ids."""
     return {claim.id: claim for claim in claimed}

@@ -12,7 +12,7 @@ from sweephand.domain.errors import (
     RecordStatementError,
     RecordUnavailableError,
 )
-from sweephand.domain.retry_policy import Dead, Done, cut
+from sweephand.domain.retry_policy import Complete, Fail, cut
 from sweephand.ports.clock import Clock
 from sweephand.ports.record import Record, Settled, Settlement
 from sweephand.usecases.tick.entries import Entries
@@ -176,9 +176,9 @@ class Settler:
         if len(batch) > 1:  # others that fail it: their turn comes
             return [Settled(one.id, lost=False, wait_ms=round(BUSY_WAITS[-1] * 1000), busy=True) for one in batch]
         one = batch[0]
-        if isinstance(one.decision, Done) and isinstance(error, RecordRefusedError) and calls.left > 0:
+        if isinstance(one.decision, Complete) and isinstance(error, RecordRefusedError) and calls.left > 0:
             calls.left -= 1
-            dead = Dead("its result could not be stored", "raised", cut(str(error)))
+            dead = Fail("its result could not be stored", "raised", cut(str(error)))
             return await self._settle([one._replace(decision=dead)], give_up_at, calls)
         log.error("job %s could not be settled: %s", one.id, error)
         self._bad(one.id, str(error))

@@ -13,7 +13,7 @@ Call = Callable[["asyncio.Task[None] | None"], Coroutine[Any, Any, None]]
 """Given the call before it, which it is to hand over after; None when that has ended."""
 
 
-class Starts:
+class StartCalls:
     """Keeps at most MOST calls under way; `happened` is called when one has ended."""
 
     def __init__(self, happened: Callable[[], None]) -> None:

@@ -19,17 +19,17 @@ from sweephand.domain.errors import (
     RecordUnavailableError,
 )
 from sweephand.domain.handler import Isolation
-from sweephand.ports.index import Ask, Awake, Claimed
+from sweephand.ports.index import Awake, Claim, ClaimOptions
 from sweephand.ports.record import Page, Started, Unknown, Verdict
 from sweephand.usecases.tick.fan_out import FanOut
-from sweephand.usecases.tick.index_side import IndexSide
-from sweephand.usecases.tick.parts import MARGIN, Limits, Parts
+from sweephand.usecases.tick.index_side import Claimer
+from sweephand.usecases.tick.parts import MARGIN, Dependencies, Limits
 from sweephand.usecases.tick.report import Report
 from sweephand.usecases.tick.restore import pause
 from sweephand.usecases.tick.running import Running, by_id
 from sweephand.usecases.tick.settler import ASIDE, HALVINGS, RETRY_WAITS
-from sweephand.usecases.tick.starts import Starts
-from sweephand.usecases.tick.wakeup import Wakeup
+from sweephand.usecases.tick.starts import StartCalls
+from sweephand.usecases.tick.wakeup import Signal
 
 log = logging.getLogger("sweephand")
 Answer = TypeVar("Answer")
@@ -79,14 +79,14 @@ class Quota(NamedTuple):
 class Tick:
     """One tick; `await run()` does all of it."""
 
-    def __init__(self, parts: Parts, limits: Limits) -> None:
+    def __init__(self, parts: Dependencies, limits: Limits) -> None:
         self._parts, self._limits = parts, limits
         self._report = Report(budget_ms=round(limits.budget * 1000))
-        self._wakeup = Wakeup()
-        self._index = IndexSide(parts.index, parts.clock, parts.background, self._report)
+        self._wakeup = Signal()
+        self._index = Claimer(parts.index, parts.clock, parts.background, self._report)
         self._running = Running(parts, self._report, lambda: self._index.moves, self._wakeup.happened)
-        self._starts = Starts(self._wakeup.happened)
-        self._suspects: dict[str, Claimed] = {}
+        self._starts = StartCalls(self._wakeup.happened)
+        self._suspects: dict[str, Claim] = {}
         self._skip: dict[str, float] = {}  # ids to leave alone, and until when
         self._page = NO_PAGE
         self._fresh = False  # whether the page is newer than the last claim
@@ -188,7 +188,9 @@ class Tick:
         kick = None if waits else self._index.moves.brought_back  # this tick will not wait for it
         self._index.told(self._wakeup.lanes)
         self._wakeup.lanes.clear()
-        ask = Ask(HOLD_MS, enter=enter, kick=kick, count=count, tick=self._awake(), far_ms=HOLD_MS + FAR_MS)
+        ask = ClaimOptions(
+            HOLD_MS, enter=enter, kick=kick, count=count, tick=self._awake(), far_ms=HOLD_MS + FAR_MS
+        )
         page_moves = bool(self._index.moves.add)
         step = await self._index.claim([(quota.types, quota.room) for quota in quotas], ask)
         if step is not None and count:
@@ -217,7 +219,7 @@ class Tick:
         busy = self._running.busy > 0 or self._starts.under_way
         return Awake(self._name, max(0, round(stay * 1000)), busy=busy)
 
-    def _due_on_page(self, quotas: Sequence[Quota]) -> list[Claimed]:
+    def _due_on_page(self, quotas: Sequence[Quota]) -> list[Claim]:
         """Return what is due on a fresh page, as far as there is room: the batch where there is no index."""
         if not self._fresh:
             return []
@@ -231,7 +233,7 @@ class Tick:
             if d.id in self._suspects or self._is_skipped(d.id):
                 continue
             left[quota.isolation] -= 1
-            batch.append(Claimed(d.id, d.type, d.priority, 0, 0))
+            batch.append(Claim(d.id, d.type, d.priority, 0, 0))
         return batch
 
     def _is_skipped(self, id_: str) -> bool:
@@ -321,7 +323,7 @@ class Tick:
     # ------------------------------------------------------------------ start
 
     async def _start(
-        self, claimed: Sequence[Claimed], before: asyncio.Task[None] | None = None, *, alone: bool = False
+        self, claimed: Sequence[Claim], before: asyncio.Task[None] | None = None, *, alone: bool = False
     ) -> None:
         """Lease what was claimed and may start, hand it to its pool, and note what the index is to follow.
 
@@ -374,7 +376,7 @@ class Tick:
                 log.warning("nor could that be told: %s", told)
             return [Started([], {ids[0]: (Verdict.BUSY, round(ASIDE * 1000))})]
 
-    def _follow(self, of: Mapping[str, Claimed], started: Started) -> None:
+    def _follow(self, of: Mapping[str, Claim], started: Started) -> None:
         """Note what the index is to do with each claimed id."""
         self._index.moves.remove.extend(of[start.id] for start in started.starts)
         for id_, (verdict, wait_ms) in started.others.items():
@@ -394,16 +396,16 @@ class Tick:
                     until = self._parts.clock.monotonic() + wait / 1000
                     self._skip[id_] = max(until, self._skip.get(id_, until))
                     self._report.busy_starts += 1
-                case Verdict.ALONE if len(self._suspects) < SUSPECTS or id_ in self._suspects:
+                case Verdict.EXCLUSIVE if len(self._suspects) < SUSPECTS or id_ in self._suspects:
                     self._suspects[id_] = claim
-                case Verdict.ALONE:
+                case Verdict.EXCLUSIVE:
                     # Left to other ticks: one that kills its function would hold back all that are kept here.
                     if self._running.busy or started.starts:  # this one will not come to them soon
                         self._index.moves.wait.append((claim, SUSPECT_WAIT_MS))
                     else:
                         self._index.moves.back.append(claim)
                     self._report.returned += 1
-                case Verdict.FULL:
+                case Verdict.DEFERRED:
                     self._index.moves.back.append(claim)
                     self._report.returned += 1
 
@@ -527,7 +529,7 @@ class Tick:
         self._hand_back_suspects()
         if self._index.moves or self._index.awake:
             kick = self._index.moves.brought_back
-            await self._index.step(ask=Ask(kick=kick, tick=Awake(self._name, 0, busy=False)))
+            await self._index.step(ask=ClaimOptions(kick=kick, tick=Awake(self._name, 0, busy=False)))
         await self._running.end()
 
     async def _prune(self) -> None:

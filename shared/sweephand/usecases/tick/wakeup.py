@@ -6,7 +6,7 @@ import contextlib
 from sweephand.ports.index import Lane
 
 
-class Wakeup:
+class Signal:
     """Set by whatever happens - a job ends, a kick, a stop - and waited for on the event loop."""
 
     def __init__(self) -> None:
