@@ -24,7 +24,7 @@ PAUSE = 5.0
 ASKED_MS = 2000
 """How long ago a tick asked the record for work that counts as awake, where the index cannot tell."""
 ARRIVAL = 10.0
-"""Seconds that a triggered tick has to ask for work before another is triggered; `sync_and_claim.lua` has it too."""
+"""Seconds a triggered tick has to ask for work before another is triggered, also in `sync_and_claim.lua`."""
 FORGETFUL = 2.0
 """Seconds between two calls for an index that has lost who is awake, whatever came of the first."""
 
