@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from infra.local.services.services import Services
 from sweephand.layout import ROOT
@@ -178,3 +179,20 @@ def service(zips: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
 def template(service: Service) -> dict[str, Any]:
     """Return the CloudFormation template."""
     return service.template()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """Serve AWS on loopback.
+
+    Its ValidateTemplate is told to find nothing: it takes cfn-lint's warnings for errors, and cfn-lint has a test
+    of its own here.
+    """
+    patch = pytest.MonkeyPatch()
+    patch.setattr("moto.cloudformation.models.validate_template_cfn_lint", lambda _template: [])
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+    patch.undo()
