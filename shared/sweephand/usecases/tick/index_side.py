@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from sweephand.domain.errors import IndexUnavailableError
@@ -81,15 +82,13 @@ class Claimer:
         """
         named: set[Lane] = set()
         while True:
-            self._due.sort(key=lambda lane: lane in named)
-            quotas = self._quotas(rooms)
+            quotas = self._quotas(rooms, named)
             step = await self.step(quotas, replace(ask, upto_ms=self._upto_ms()))
             if step is None or step.claimed:
                 return step
-            fresh = {lane for quota in quotas for lane in quota.lanes} - named
-            named |= fresh
+            named.update(lane for quota in quotas for lane in quota.lanes)
             able = {type_ for types, room in rooms if room for type_ in types}
-            if not fresh or not any(lane.type in able and lane not in named for lane in step.more):
+            if not any(lane.type in able and lane not in named for lane in step.more):
                 self._expect(step, {type_ for types, _ in rooms for type_ in types})
                 return step
             ask = replace(ask, enter=False, kick=None)
@@ -160,15 +159,18 @@ class Claimer:
         except TimeoutError as e:
             raise IndexUnavailableError(f"The index does not answer: nothing in {PATIENCE:g} s.") from e
 
-    def _quotas(self, rooms: Sequence[tuple[Sequence[str], int]]) -> list[ClaimQuota]:
-        """Return the lanes to name: those known to be due first, then others, each the highest priority first."""
+    def _quotas(self, rooms: Sequence[tuple[Sequence[str], int]], tried: AbstractSet[Lane]) -> list[ClaimQuota]:
+        """Return the lanes to name: those known to be due first, then others, each the highest priority first.
+
+        `tried` were named just before and had nothing: each round names others, so the rounds end.
+        """
         pool_of = {type_: at for at, (types, _) in enumerate(rooms) for type_ in types}
         due = sorted(dict.fromkeys(self._due), key=lambda lane: -lane.priority)
         seen = sorted(self._seen, key=lambda lane: -lane.priority)
         named: list[list[Lane]] = [[] for _ in rooms]
         left = NAMED
         for lane in dict.fromkeys([*due, *seen]):
-            if lane.type in pool_of and left:
+            if lane.type in pool_of and lane not in tried and left:
                 named[pool_of[lane.type]].append(lane)
                 left -= 1
         return [ClaimQuota(lanes, room) for lanes, (_, room) in zip(named, rooms, strict=True)]

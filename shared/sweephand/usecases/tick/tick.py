@@ -90,6 +90,7 @@ class Tick:
         self._skip: dict[str, float] = {}  # ids to leave alone, and until when
         self._page = NO_PAGE
         self._fresh = False  # whether the page is newer than the last claim
+        self._shown: frozenset[str] = frozenset()  # the types that it was to show
         self._paused: set[str] = set()
         self._due_types: set[str] = set()  # that had a due job on the last page that was to show them
         self._gave = False  # whether the last page had jobs for us that the index lacked
@@ -139,7 +140,7 @@ class Tick:
                 await self._look_further(able)
             elif self._starts.under_way:
                 await self._starts.finish()
-            elif self._must_look(quotas):
+            elif self._must_look(quotas, able):
                 await self._restore(able)
             elif self._fresh and self._parts.restorer.has_more and self._index.up:
                 await self._look_further(able)
@@ -166,10 +167,16 @@ class Tick:
         able = set(types)
         return any(d.wait_ms <= 0 and d.type in able and not self._is_skipped(d.id) for d in self._page.jobs)
 
-    def _must_look(self, quotas: Sequence[Quota]) -> bool:
-        """Tell whether to look at the record now that nothing was claimed, maybe for want of room in a pool."""
+    def _must_look(self, quotas: Sequence[Quota], able: Sequence[str]) -> bool:
+        """Tell whether to look at the record now that nothing was claimed, maybe for want of room in a pool.
+
+        A page that was read while one pool was full shows nothing of that pool's types.
+        """
+        shown = self._shown.issuperset(able)
+        if self._fresh and shown:
+            return False
         old = self._parts.clock.monotonic() >= self._page_at + POLL
-        return not self._fresh and (old or self._gave or all(quota.room for quota in quotas))
+        return old or self._gave or all(quota.room for quota in quotas) or not (shown or self._index.up)
 
     async def _must_look_again(self, able: Sequence[str]) -> bool:
         """Look again, a few times, where jobs are due and nothing says who has them: they may just have started."""
@@ -280,6 +287,7 @@ class Tick:
             )
         )
         self._fresh = True
+        self._shown = frozenset(types)
         self._page_at = self._parts.clock.monotonic()
         self._index.installation = self._page.installation
         self._paused = (self._paused - set(types)) | self._page.paused
