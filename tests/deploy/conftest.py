@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -42,7 +43,13 @@ class Build:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sweephand", "package", "aws", "--here", "--out", folder],
                 cwd=project,
-                env={**os.environ, "PYTHONHASHSEED": seed, "TMPDIR": str(folder), "HANDLERS": ""},
+                env={
+                    **os.environ,
+                    "PYTHONHASHSEED": seed,
+                    "PYTHONPATH": os.pathsep.join([str(project / "shared"), str(project)]),
+                    "TMPDIR": str(folder),
+                    "HANDLERS": "",
+                },
                 stdout=log,
                 stderr=log,
             )
@@ -183,7 +190,7 @@ def template(service: Service) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """Serve AWS on loopback.
+    """Serve AWS on loopback, with nothing in it: its state is this process's, whatever server was here before.
 
     Its ValidateTemplate is told to find nothing: it takes cfn-lint's warnings for errors, and cfn-lint has a test
     of its own here.
@@ -193,6 +200,8 @@ def endpoint() -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     host, port = server.get_host_and_port()
+    with urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")) as answer:
+        assert answer.status == 200
     yield f"http://{host}:{port}"
     server.stop()
     patch.undo()

@@ -82,7 +82,7 @@ def _serve(env: dict[str, str], project: Path, *, npm: bool) -> None:
             job = call(port, "/jobs", {"type": "greet", "payload": {"name": "Ada"}})["id"]
             wait(lambda: call(port, f"/jobs/{job}")["status"] == "completed", DONE, log)
             assert call(port, f"/jobs/{job}")["result"] == {"said": "Hello, Ada!"}
-            assert ("PostgREST" in said(log)) is npm, said(log)
+            assert ("STORE=direct" in said(log)) is not npm, said(log)
         finally:
             os.killpg(dev.pid, signal.SIGINT)
             dev.wait(60)
