@@ -147,7 +147,7 @@ def test_pages_break_and_are_numbered(make: Any) -> None:
         assert f"{number} / {len(reader.pages)}" in page.extract_text()
 
 
-@pytest.mark.parametrize(("page", "points"), [("A4", (595, 842)), ("OutgoingMail", (612, 792))])
+@pytest.mark.parametrize(("page", "points"), [("A4", (595, 842)), ("Letter", (612, 792))])
 def test_the_paper_is_the_one_asked_for(make: Any, page: str, points: tuple[int, int]) -> None:
     """A4 and Letter have their own sizes."""
     box = make("x", page=page).pages[0].mediabox

@@ -23,7 +23,7 @@ class Page(StrEnum):
     """A paper size."""
 
     A4 = "A4"
-    LETTER = "OutgoingMail"
+    LETTER = "Letter"
 
 
 def _titled(text: str) -> str:

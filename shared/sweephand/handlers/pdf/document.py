@@ -32,7 +32,7 @@ class Pdf:
 
 
 def render(title: str, markdown: str, page: str, created: datetime) -> Pdf:
-    """Set `markdown` on pages of the size `page` (`A4` or `OutgoingMail`) under `title`.
+    """Set `markdown` on pages of the size `page` (`A4` or `Letter`) under `title`.
 
     CommonMark with tables and strikethrough. Raw HTML is printed as it is written, images as their text:
     nothing outside the arguments is looked at, so the same arguments give the same bytes.
