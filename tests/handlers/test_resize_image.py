@@ -10,7 +10,8 @@ from PIL import Image, ImageCms
 from pydantic import ValidationError
 
 from sweephand.domain.handler import GiveUp
-from sweephand.handlers.resize_image import ResizePayload, resize_image
+from sweephand.handlers.resize_image import resize_image
+from sweephand.handlers.resize_payload import ResizePayload
 from tests.handlers.conftest import context
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
