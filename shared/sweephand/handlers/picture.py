@@ -146,7 +146,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _profile_for(mode: str, profile: bytes) -> bytes:
-    """Return `profile` if it describes pixels of `mode`, else b"". Its header names its colour space (ICC.1, 7.2.8)."""
+    """Return `profile` if its header names the colour space of `mode` (ICC.1, 7.2.8), else b""."""
     space = {"L": b"GRAY", "RGB": b"RGB ", "RGBA": b"RGB "}[mode]
     return profile if profile[16:20] == space and len(profile) <= MAX_PROFILE_BYTES else b""
 

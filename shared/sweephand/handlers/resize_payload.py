@@ -79,7 +79,7 @@ class ResizePayload(BaseModel):
 
     @property
     def output_format(self) -> Format:
-        """The payload's `format`, else the format of the target's ending. Raises `ValueError` if both are missing."""
+        """`format`, or else the format that the target's ending means. Raises `ValueError` if both are missing."""
         chosen = self.format or _BY_SUFFIX.get(PurePosixPath(self.target).suffix.lower())
         if chosen is None:
             raise ValueError("format is needed: the target does not end in .jpg, .jpeg, .png or .webp")

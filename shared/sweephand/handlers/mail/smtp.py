@@ -58,7 +58,7 @@ class Smtp:
         )
 
     def deliver(self, mail: OutgoingMail, /) -> str:
-        """Run one SMTP transaction and return the Message-ID: servers have no common form of telling an id of their own."""
+        """Run one SMTP transaction and return the Message-ID: SMTP has no common way to tell a server's own id."""
         with self._connected(helo=mail.sender.rpartition("@")[2]) as server:
             _accepted(server.mail(mail.sender), "the sender")
             for recipient in mail.recipients:
@@ -111,7 +111,7 @@ def _tls(url: SplitResult, options: dict[str, str]) -> Tls:
         return Tls.REQUIRE
     if options.get("cleartext_password") != "allow":
         raise ValueError(
-            f"MAIL_URL: starttls={starttls} could send the password in clear: cleartext_password=allow"
+            f"MAIL_URL: starttls={starttls} could send the password in clear: add cleartext_password=allow"
         )
     return Tls(starttls)
 
