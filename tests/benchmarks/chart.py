@@ -6,10 +6,12 @@ Text stays text, so a diff shows which figure changed. The white ground keeps a 
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.typing import RcKeyType
 
 WIDTH = 10.0
 """A chart's width, in inches."""
@@ -17,7 +19,7 @@ BAR, PANEL, TITLE = 0.26, 1.75, 0.7
 """The height of each, in inches."""
 OURS, OTHERS = "#0b7285", "#adb5bd"
 COLOURS = (OURS, "#e8590c", "#5f3dc4", "#2b8a3e")
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.titlelocation": "left",
