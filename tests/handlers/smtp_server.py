@@ -1,4 +1,4 @@
-"""A real SMTP server for the tests, which answers as it is told."""
+"""A real SMTP server for the tests, which gives the replies that a test chooses."""
 
 import asyncio
 import ssl

@@ -99,7 +99,7 @@ def test_a_password_is_not_sent_in_clear() -> None:
         assert server.logins == [(USER, PASSWORD, False)]
 
 
-def test_a_wrong_password_is_not_told() -> None:
+def test_a_wrong_password_is_not_shown() -> None:
     """A refused login raises an error that is retried and holds no password."""
     options = "?starttls=never&cleartext_password=allow"
     with serve(login=True) as server, pytest.raises(smtplib.SMTPAuthenticationError) as refused:
