@@ -2,11 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain, islice, pairwise, takewhile
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from sweephand.domain.every import EPOCH
@@ -30,8 +29,7 @@ class Skipped(StrEnum):
     """It was missed longer ago than `misfire_age`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How far a call looks ahead and back, and how much it makes."""
 
     ahead: timedelta = timedelta(seconds=120)
@@ -45,8 +43,7 @@ class Limits:
 LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How far a schedule has come; the record keeps it beside the schedule."""
 
     id: UUID
@@ -57,8 +54,7 @@ class Standing:
     """As the last plan said; None: not known, as after a change of the schedule."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fire:
+class Fire(NamedTuple):
     """One fire that becomes a job."""
 
     at: datetime
@@ -69,8 +65,7 @@ class Fire:
     """It is made up for: it is late by more than the grace."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What is to be done with a schedule now."""
 
     fires: tuple[Fire, ...]
@@ -85,8 +80,7 @@ class Plan:
     """When `next_fire` can become a job, in the past if there is more to do at once; None: never again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backfill:
+class Backfill(NamedTuple):
     """A part of the fires of a range."""
 
     fires: tuple[datetime, ...]
@@ -206,8 +200,7 @@ class _Dated:
 _WHOLE = 2**64
 
 
-@dataclass(frozen=True, slots=True)
-class _Missed:
+class _Missed(NamedTuple):
     """The missed fires after `since`."""
 
     since: datetime
