@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from importlib.resources import files
 from itertools import islice, product, takewhile
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from sweephand.domain.cron import MACROS, Cron, DstClass, expanded, kind
 from sweephand.domain.every import Every, duration, written
-from sweephand.domain.zone import first_change, zone
+from sweephand.domain.zone import first_change, offset, zone
 from tests.domain import debian_cron
 from tests.domain.cronsim_vectors import BAD, BAD_PATTERNS, BAD_VALUES, VECTORS
 
@@ -156,6 +157,32 @@ def test_what_the_fields_mean(expression: str, expected: datetime) -> None:
 def test_the_class_hangs_on_a_leading_star(expression: str, expected: DstClass) -> None:
     """An expression is in the real-time class exactly if its minute or hour begins with a star."""
     assert kind(expanded(expression)) is expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "march", "october"),
+    [
+        ("30 2 * * *", ["01:00"], ["00:30"]),
+        ("0,30 2 * * *", ["01:00"], ["00:00", "00:30"]),
+        ("0 0-6/2 * * *", ["01:00", "02:00", "04:00"], ["00:00", "03:00"]),
+        ("0 */2 * * *", ["02:00", "04:00"], ["00:00", "01:00", "03:00"]),
+        ("*/30 2-3 * * *", ["01:00", "01:30"], ["00:00", "00:30", "01:00", "01:30", "02:00", "02:30"]),
+    ],
+)
+def test_the_examples_of_the_guide(expression: str, march: list[str], october: list[str]) -> None:
+    """On Berlin's days of change the fires from 00:00 to 04:00 UTC are those that docs/schedules.md names."""
+    for day, expected in ((utc(2026, 3, 29), march), (utc(2026, 10, 25), october)):
+        cron = Cron(expanded(expression), zone("Europe/Berlin"))
+        found = cron.last(day - timedelta(seconds=1), day.replace(hour=4), 99)
+        assert [f"{at:%H:%M}" for at in found] == expected
+
+
+def test_every_zone_is_read() -> None:
+    """Each name of the database but Factory is taken, and has rules."""
+    names = files("tzdata").joinpath("zones").read_text().split()
+    assert len(names) > 500
+    for name in {*names} - {"Factory"}:
+        assert abs(offset(zone(name), utc(2026, 1, 1))) <= timedelta(hours=14)
 
 
 def test_a_gap_of_a_whole_day_fires_at_its_end() -> None:

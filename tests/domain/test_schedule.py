@@ -385,6 +385,32 @@ def test_each_fire_is_decided_once(
     assert next_fires(made, standing.cursor, 1) == ([standing.next_fire] if standing.next_fire else [])
 
 
+@given(
+    st.sampled_from([{**when, "jitter": "PT0S"} for when in SCHEDULES]),
+    st.sampled_from(POLICIES),
+    STARTS,
+    st.sampled_from([0, 60, 180, 7200, 30_000, 90_000, 260_000, 3_000_000]),
+    st.integers(0, 5000),
+)
+def test_a_plan_is_what_walking_says(
+    when: dict[str, Any], policy: dict[str, Any], cursor: datetime, far: int, more: int
+) -> None:
+    """One call decides as if it walked through every fire since the cursor and judged each by itself."""
+    made, now = schedule(**when, **policy), cursor + timedelta(seconds=far + more)
+    fires = backfill_fires(made, cursor, now + 120 * SECOND, cursor, at_most=10**6).fires
+    missed = [at for at in fires if now - at > 120 * SECOND]
+    old = [at for at in missed if now - at > made.misfire_age]
+    young = missed[len(old) :]
+    limit = {Misfire.SKIP: 0, Misfire.ONCE: 1, Misfire.ALL: made.misfire_limit}[made.misfire]
+    chosen = young[max(0, len(young) - limit) :]
+    found = plan(made, cursor, now, at_most=10**6)
+    assert [fire.at for fire in found.fires] == [*chosen, *fires[len(missed) :]]
+    assert [fire.at for fire in found.fires if fire.missed] == chosen
+    assert sum(found.skipped.values()) == len(missed) - len(chosen)
+    assert found.skipped.get(Skipped.TOO_OLD, 0) == (0 if made.misfire is Misfire.SKIP else len(old))
+    assert found.cursor == (fires[-1] if fires else cursor)
+
+
 @given(st.sampled_from(SCHEDULES), STARTS, st.integers(1, 300))
 def test_fires_rise(when: dict[str, Any], start: datetime, count: int) -> None:
     """Fires rise strictly, and asking again from any of them goes on behind it."""
