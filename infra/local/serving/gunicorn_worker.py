@@ -39,6 +39,15 @@ class Timed:
         finally:
             self._connection.settimeout(None)
 
+    def setblocking(self, flag: bool) -> None:  # noqa: FBT001 - as a socket's own
+        """Set the mode of an open connection.
+
+        gunicorn sets it on a connection that `Worker.handle` has closed. Were that an error, gunicorn would take
+        the connection off its count twice, and a stopped server would end before its last requests.
+        """
+        if self._connection.fileno() >= 0:
+            self._connection.setblocking(flag)
+
     def __getattr__(self, name: str) -> Any:
         """Be the connection in everything else."""
         return getattr(self._connection, name)
