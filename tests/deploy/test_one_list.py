@@ -4,14 +4,14 @@ import re
 
 import functions
 import main
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from sweephand.http.openapi import document
 from sweephand.http.routes import ROUTES
 from sweephand.layout import ROOT
 
 CELL = re.compile(r"`(GET|HEAD|POST|PUT|PATCH|DELETE) (/[^\s`?]*)[^`]*`")
 """A route as a table of the README writes it, with or without a query or a body behind it."""
-EVENTS = routes.read()
+EVENTS = serverless_yml.read()
 DEPLOYED = {(each.method, each.path): each.function for each in EVENTS.routes if each.method != "HEAD"}
 
 

@@ -15,7 +15,7 @@ import pytest
 from infra.local.services.postgres import Postgres
 from infra.local.services.service import free_port
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand.version import VERSION
 from tests.http.api import KEY, SOURCE
@@ -29,7 +29,7 @@ ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def server(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield a running API."""
     log = tmp_path_factory.mktemp("cli") / "gateway.log"
-    functions = Functions(str(SOURCE), routes=str(routes.FILE))
+    functions = Functions(str(SOURCE), routes=str(serverless_yml.FILE))
     with FunctionServer("gateway", functions, env=stack.env | SETTINGS, log=log) as running:
         yield running
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
@@ -35,13 +35,21 @@ THE_ISSUE = {
 class Dev:
     """A running `sweephand dev`."""
 
-    def __init__(self, data: Path, tick_seconds: str = "1", *, cwd: Path = ROOT, **extra: str) -> None:
+    def __init__(
+        self,
+        data: Path,
+        tick_seconds: str = "1",
+        *,
+        cwd: Path = ROOT,
+        command: Sequence[str | Path] = (COMMAND,),
+        **extra: str,
+    ) -> None:
         self.data, self.port, self.cwd = data, free_port(), cwd
         names = {"PORT": str(self.port), "TICK_SECONDS": tick_seconds, "DATA_DIR": str(data)}
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SUPABASE_", "REDIS_", "SWEEPHAND_"))}
         self.log = data.with_suffix(".log").open("w+")
         self.process = subprocess.Popen(
-            [COMMAND, "dev"], cwd=cwd, env={**clean, **names, **extra}, stdout=self.log, stderr=subprocess.STDOUT
+            [*command, "dev"], cwd=cwd, env={**clean, **names, **extra}, stdout=self.log, stderr=subprocess.STDOUT
         )
         self.http = httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}",

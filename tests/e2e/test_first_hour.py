@@ -13,7 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from infra.local.services.postgres import _installation
+from infra.local.services.postgres import installation
 from infra.local.services.service import free_port
 from tests.e2e.test_dev import COMMAND, THE_ISSUE, Dev, running
 
@@ -92,7 +92,7 @@ def test_the_env_file_is_a_round_trip(dev: Dev) -> None:
 
 def test_psql_and_redis_cli_take_its_urls(dev: Dev) -> None:
     """`psql "$DATABASE_URL"` and `redis-cli -u "$REDIS_URL"` work after the file was sourced."""
-    psql = _installation() / "bin" / "psql"
+    psql = installation() / "bin" / "psql"
     script = 'set -a; . "$1"; "$2" "$DATABASE_URL" -Atc "select count(*) >= 0 from sweephand.jobs"'
     done = subprocess.run(
         ["sh", "-c", script, "sh", str(dev.data / "env"), str(psql)], capture_output=True, text=True, check=False
@@ -149,7 +149,7 @@ def test_ctrl_c_lets_a_job_end(tmp_path: Path, kind: str) -> None:
     cwd = _folder(tmp_path / "cwd")
     with running(Dev(tmp_path / "data", "60", cwd=cwd, HANDLERS="chatty")) as dev:
         job = dev.post({"type": kind, "payload": {"seconds": 7, "file": str(tmp_path / "woke")}})
-        _in_progress(dev, job)
+        in_progress(dev, job)
         dev.process.send_signal(signal.SIGINT)
         said = dev.wait_for("Ctrl-C again ends at once")
         assert f"job {job} runs still: waiting at most " in said
@@ -163,7 +163,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     cwd = _folder(tmp_path / "cwd")
     with running(Dev(tmp_path / "data", "60", cwd=cwd, HANDLERS="chatty")) as dev:
         job = dev.post({"type": "nap_thread", "payload": {"seconds": 40, "file": str(tmp_path / "woke")}})
-        _in_progress(dev, job)
+        in_progress(dev, job)
         family = psutil.Process(dev.process.pid).children(recursive=True)
         dev.process.send_signal(signal.SIGINT)
         dev.wait_for("Ctrl-C again ends at once")
@@ -179,7 +179,8 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     assert [error["kind"] for error in done["errors"]] == ["crash"]
 
 
-def _in_progress(dev: Dev, job: str) -> None:
+def in_progress(dev: Dev, job: str) -> None:
+    """Wait until a job runs, at most 20 s."""
     until = time.monotonic() + 20
     while dev.http.get(f"/jobs/{job}").json()["status"] != "in_progress":
         assert time.monotonic() < until

@@ -11,7 +11,7 @@ from flask import Flask
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped] # it ships no types
 from werkzeug.test import TestResponse
 
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.route_gateway import Gateway
 
 SOURCE = Path(__file__).parents[2] / "main.py"
@@ -62,7 +62,7 @@ class Api:
     """Calls the functions as a cloud does, each in its own application."""
 
     key: str | None = KEY
-    gateway: Gateway = field(default_factory=lambda: Gateway(routes.read(), {}))
+    gateway: Gateway = field(default_factory=lambda: Gateway(serverless_yml.read(), {}))
 
     def call(self, method: str, path: str, **options: Any) -> Answer:
         """Send a request with the key, and hold the answer to the document."""

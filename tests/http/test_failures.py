@@ -53,7 +53,8 @@ def without(stack: Services, name: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("postgrest", "sweephand_"), ("postgres", "sweephand_"), ("edge", "ConnectError")]
+    ("name", "said"),
+    [("postgrest", "sweephand_"), ("postgres", "sweephand_"), ("supabase_gateway", "ConnectError")],
 )
 def test_record_that_is_down_is_a_503(
     api: Api, clean: Services, name: str, said: str, caplog: pytest.LogCaptureFixture
@@ -65,7 +66,7 @@ def test_record_that_is_down_is_a_503(
             assert_unavailable(call(api), caplog, said=said)
 
 
-@pytest.mark.parametrize("name", ["postgrest", "postgres", "edge"])
+@pytest.mark.parametrize("name", ["postgrest", "postgres", "supabase_gateway"])
 def test_calls_go_on_when_the_record_is_back(api: Api, clean: Services, name: str) -> None:
     """The next call after an outage is answered, over a connection made anew."""
     job = api.create()["id"]

@@ -12,7 +12,7 @@ import pytest
 
 from infra.cli.import_jobs import batches
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand.domain.errors import ConfigError
 from sweephand.layout import ROOT
@@ -27,7 +27,7 @@ def gateway(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Yield every function behind its route."""
     server = FunctionServer(
         "gateway",
-        Functions(str(ROOT / "main.py"), routes=str(routes.FILE)),
+        Functions(str(ROOT / "main.py"), routes=str(serverless_yml.FILE)),
         env={**stack.env, **SETTINGS},
         log=tmp_path_factory.mktemp("gateway") / "log",
     )

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from infra.local.services.postgres import _installation
+from infra.local.services.postgres import installation
 from infra.local.services.services import Services
 from infra.supabase.migrate import FOLDER, MigrationError, migrate, migrations
 
@@ -119,7 +119,7 @@ def _quiet(_line: str) -> None:
 
 
 def _run(script: str, url: str, cwd: Path) -> None:
-    path = f"{_installation() / 'bin'}:{os.environ['PATH']}"
+    path = f"{installation() / 'bin'}:{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "DATABASE_URL": url}
     script = script.replace(".venv/bin/sweephand", f"{sys.executable} -m sweephand")
     root = str(Path(__file__).parents[2])

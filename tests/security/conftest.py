@@ -7,7 +7,7 @@ import pytest
 
 from infra.local.services.services import Services
 from infra.local.serving.function_server import Functions, FunctionServer
-from infra.local.serving.routes import FILE
+from infra.local.serving.serverless_yml import FILE
 from sweephand.layout import MAIN
 
 KEY = "security-api-key-7d20"

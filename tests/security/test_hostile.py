@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.function_server import Functions, FunctionServer
 from infra.local.serving.route_gateway import Gateway
-from infra.local.serving.routes import FILE
+from infra.local.serving.serverless_yml import FILE
 from sweephand.layout import MAIN
 from tests.deploy.lambda_runtime import http_event
 from tests.security.conftest import KEY
@@ -130,7 +130,7 @@ def test_lambda_answers(entry: pytest.MonkeyPatch, sent: Sent) -> None:
 
     from infra.aws import api  # noqa: PLC0415 - it makes functions ready
 
-    name = Gateway(routes.read(), {}).function(sent.method, unquote(sent.path, errors="replace"))
+    name = Gateway(serverless_yml.read(), {}).function(sent.method, unquote(sent.path, errors="replace"))
     assert name is not None
     for path in {sent.path, unquote(sent.path, errors="replace")}:
         event = http_event(sent.method, path, body=sent.body, headers=headers_of(sent))

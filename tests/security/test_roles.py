@@ -1,4 +1,4 @@
-"""Supabase's public roles, with real tokens through the front door and PostgREST: nothing of ours is for them."""
+"""Supabase's public roles, with real tokens through its gateway and PostgREST, reach nothing of ours."""
 
 from collections.abc import Iterator
 
@@ -28,10 +28,10 @@ def headers_of(stack: Services, who: str) -> dict[str, str]:
 
 @pytest.fixture
 def client(clean: Services) -> Iterator[httpx.Client]:
-    """Yield a client of the front door; there is a job to be read."""
+    """Yield a client of the Supabase gateway; there is a job to be read."""
     with psycopg.connect(clean.database_url, autocommit=True) as sql:
         sql.execute("select sweephand.enqueue('noop', '{\"secret\": 1}')")
-    with httpx.Client(base_url=f"{clean.edge.url}/rest/v1") as made:
+    with httpx.Client(base_url=f"{clean.supabase_gateway.url}/rest/v1") as made:
         yield made
 
 

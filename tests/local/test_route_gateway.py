@@ -6,10 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.function_server import Functions, FunctionServer
 from infra.local.serving.route_gateway import Gateway
-from infra.local.serving.routes import Events, Route
+from infra.local.serving.serverless_yml import Events, Route
 
 TINY = Path(__file__).with_name("tiny_functions.py")
 
@@ -18,7 +18,7 @@ TINY = Path(__file__).with_name("tiny_functions.py")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Yield a client of a running gateway over the tiny functions."""
     log = tmp_path_factory.mktemp("gateway") / "gateway.log"
-    server = FunctionServer("gateway", Functions(str(TINY), routes=str(routes.FILE)), env={}, log=log)
+    server = FunctionServer("gateway", Functions(str(TINY), routes=str(serverless_yml.FILE)), env={}, log=log)
     server.start()
     with httpx.Client(base_url=server.url) as client:
         yield client
