@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sweephand import app
 from sweephand.domain.errors import ConfigError, SweephandError
+from sweephand.settings import HORIZON
 from sweephand.usecases import rebuild_index as syncing
 
 
@@ -75,22 +76,18 @@ def sync(
     index = app.index()
     if index is None:
         raise ConfigError("REDIS_URL is not set: there is no index to rebuild.")
-    settings, handlers = app.settings(), app.handlers()
+    handlers = app.handlers()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     total = syncing.Synced(0, 0)
     with Progress(*columns, console=Console(stderr=True), disable=as_json or not sys.stderr.isatty()) as progress:
         bar = progress.add_task("reading the record", total=None)
-        for total in syncing.sync(
-            app.record(), index, list(handlers), round(settings.horizon * 1000), dry_run=dry_run
-        ):
+        for total in syncing.sync(app.record(), index, list(handlers), round(HORIZON * 1000), dry_run=dry_run):
             progress.update(bar, description=f"{total.seen:,} jobs read, {total.missing:,} missing", advance=1)
     if as_json:
         print(json.dumps({"seen": total.seen, "missing": total.missing, "dry_run": dry_run}))  # noqa: T201
     else:
         verb = "are missing from" if dry_run else "were missing and are now in"
-        typer.echo(
-            f"{total.seen:,} jobs are due within {settings.horizon:g} s; {total.missing:,} {verb} the index."
-        )
+        typer.echo(f"{total.seen:,} jobs are due within {HORIZON:g} s; {total.missing:,} {verb} the index.")
 
 
 def migrate(
