@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from infra.cli.app import main
 from infra.local.services.postgres import Postgres
 from infra.local.services.service import free_port
 from infra.local.services.services import Services
@@ -67,13 +68,26 @@ def test_job_is_explained(server: FunctionServer, clean: Services) -> None:
     assert json.loads(run("jobs", "explain", job, "--json", url=server.url).stdout)["id"] == job
 
 
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize("command", ["show", "explain", "cancel"])
 @pytest.mark.parametrize("job", ["x/../../health", "?", "#", "a b", "é", ""])
-def test_odd_id_asks_for_no_other_path(server: FunctionServer, clean: Services, job: str) -> None:
-    """What is typed as an id stays within the path's segment."""
-    for command in ("show", "explain", "cancel"):
-        said = run("jobs", command, "--", job, url=server.url)
-        assert (said.returncode, said.stdout) == (1, ""), said.stdout
-        assert "404" in said.stderr
+def test_odd_id_asks_for_no_other_path(
+    server: FunctionServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    job: str,
+    command: str,
+) -> None:
+    """A text that is typed as an id stays within the path's segment."""
+    env = {"SWEEPHAND_URL": server.url, "SWEEPHAND_API_KEY": KEY, "NO_PROXY": "", "no_proxy": ""}
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["sweephand", "jobs", command, "--", job])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (1, ""), printed.out
+    assert "404" in printed.err
 
 
 @pytest.mark.parametrize("columns", ["80", "60"])

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the models that check requests and from the routes."""
+"""The OpenAPI 3.1 document, made from the routes and from the models that validate requests."""
 
 import re
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ def document(handlers: Mapping[str, Handler]) -> Json:
             "description": "A distributed task scheduler. Clients must accept fields and statuses that this "
             "document does not name: later versions add some, and take none away.",
         },
-        # Relative to where it was fetched: a host that a request names is not ours to repeat.
+        # Relative, because the host of a request may be forged, and must not go into the document.
         "servers": [{"url": "/", "description": "Where this document was fetched."}],
         "paths": _paths(),
         "components": {
@@ -100,7 +100,7 @@ def _job_card() -> Json:
 
 def _job() -> Json:
     error = _object({"attempt": {"type": "integer"}, "at": _TIME, "kind": _TEXT, "error": _TEXT})
-    whole: Json = _object(
+    full: Json = _object(
         {
             **_job_card()["properties"],
             "payload": {"type": "object"},
@@ -112,7 +112,7 @@ def _job() -> Json:
             },
         }
     )
-    return whole
+    return full
 
 
 def _explanation() -> Json:
@@ -141,10 +141,10 @@ def _problem() -> Json:
 
 
 def _request(handler: Handler, taken: Json) -> Json:
-    """Return the schemas of `handler`'s payload, of the payload's parts, and of a request, which is last.
+    """Return the schemas of `handler`'s payload, of the payload's parts, and, as the last, of a request.
 
-    Each has a name of its own, which is its title too: two handlers may both call their model `Payload`, and
-    generators of clients make a class of each title.
+    Each schema has a unique name, which is its title too: two handlers may both call their model `Payload`, and
+    client generators make one class for each title.
     """
     words = "".join(word.capitalize() for word in re.split(r"[_.-]+", handler.name))
     for prefix in chain([words], (f"{words}{count}" for count in count_from(2))):
@@ -162,17 +162,17 @@ def _schemas(handler: Handler, prefix: str) -> Json:
         payload = {"type": "object", "description": "Its model has checks that no schema can tell."}
     made: Json = {f"{payload_name}{name}": schema for name, schema in payload.pop("$defs", {}).items()}
     made[payload_name] = payload
-    asked = JobRequest.model_json_schema()
-    asked["properties"] |= {"type": {"type": "string", "const": handler.name}, "payload": _ref(payload_name)}
-    made[request_name] = asked
+    request = JobRequest.model_json_schema()
+    request["properties"] |= {"type": {"type": "string", "const": handler.name}, "payload": _ref(payload_name)}
+    made[request_name] = request
     return {name: {**schema, "title": name} for name, schema in made.items()}
 
 
 def _answers(ok: Json, *problems: int) -> Json:
-    said: Json = {"description": "A problem (RFC 9457).", "content": {"application/problem+json": {}}}
-    said["content"]["application/problem+json"]["schema"] = _ref("Problem")
-    wait = {**said, "headers": {"Retry-After": {"schema": {"type": "integer"}}}}
-    return {**ok, **{str(status): wait if status == 503 else said for status in problems}}  # noqa: PLR2004
+    answer: Json = {"description": "A problem (RFC 9457).", "content": {"application/problem+json": {}}}
+    answer["content"]["application/problem+json"]["schema"] = _ref("Problem")
+    wait = {**answer, "headers": {"Retry-After": {"schema": {"type": "integer"}}}}
+    return {**ok, **{str(status): wait if status == 503 else answer for status in problems}}  # noqa: PLR2004
 
 
 def _json(description: str, schema: Json) -> Json:
