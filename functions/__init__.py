@@ -1,8 +1,8 @@
 """The cloud functions, one file each: parse the request, call one use case, render the answer.
 
 To add a route, add a file here, its route in `serverless.yml`, Python's copy of the route in
-`shared/sweephand/http/routes.py`, and its operation in `openapi.py` beside that. `tests/deploy/test_one_list.py`
-holds these four together.
+`shared/sweephand/http/routes.py`, and its operation in `openapi.py` beside that.
+`tests/deploy/test_routes_agree.py` holds these four together.
 """
 
 from collections.abc import Callable

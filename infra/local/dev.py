@@ -145,7 +145,7 @@ def _serve(settings: Settings, env: Mapping[str, str], stop: StopSignal) -> None
         _say(f"functions of {settings.source.name} behind the routes of {settings.routes.name}")
         proxied = any(env.get(name) for name in PROXIES)
         print(greeting(values, settings.data_dir, seconds, proxied=proxied), flush=True)
-        supervisor = Supervisor(services.services, servers, _say)
+        supervisor = Supervisor(services.started, servers, _say)
         _keep_going([supervisor, Reloader(files, servers, _say), lines, scheduler], stop)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from infra.local.dev import run
 from infra.local.services.postgres import installation
 from infra.local.services.service import free_port
-from tests.e2e.test_dev import THE_ISSUE, Dev, running
+from tests.e2e.running_dev import EMAIL_JOB, Dev, running
 
 CHATTY = Path(__file__).with_name("chatty.py")
 SENDER = """"O'Hara & Söhne" <jobs@example.com>"""
@@ -41,7 +41,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 
 def test_mail_goes_out(dev: Dev) -> None:
     """Neither the folder's name nor the proxy keeps a mail from the outbox."""
-    job = dev.ended(dev.post(THE_ISSUE))
+    job = dev.ended(dev.post(EMAIL_JOB))
     assert job["status"] == "completed", job
     assert len(list((dev.data / "outbox").glob(f"{job['id']}*.eml"))) == 1
     assert not (dev.cwd / "data" / "outbox%").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.test_dev import THE_ISSUE, Dev, running
+from tests.e2e.running_dev import EMAIL_JOB, Dev, running
 from tests.e2e.test_first_hour import CHATTY, in_progress
 from tests.local.process_tree import wait_until_gone
 
@@ -63,7 +63,7 @@ def test_jobs_run_without_postgrest(dev: Dev, tmp_path: Path) -> None:
     settings = dict(line.split("=", 1) for line in (dev.data / "env").read_text().splitlines())
     assert settings["STORE"] == "direct"
     assert "SUPABASE_URL" not in settings
-    assert dev.ended(dev.post(THE_ISSUE))["status"] == "completed"
+    assert dev.ended(dev.post(EMAIL_JOB))["status"] == "completed"
     assert dev.ended(dev.post({"type": "talk", "payload": {}}))["result"] == "first"
     job = dev.post({"type": "nap_thread", "payload": {"seconds": 40, "file": str(tmp_path / "woke")}})
     in_progress(dev, job)

@@ -12,7 +12,7 @@ from sweephand.domain.retry_policy import RetryAfter
 from tests.http.api import Api
 from tests.http.conftest import Configure
 from tests.http.jobs import job_that_is, settle, start
-from tests.http.test_failures import without
+from tests.http.test_services_down import without
 
 
 def tick_looks(*types: str) -> None:

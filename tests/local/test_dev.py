@@ -153,9 +153,9 @@ def test_value_without_sense_is_one_line(tmp_path: Path, name: str, value: str) 
     assert done.stderr.startswith(f"sweephand: {name} is a number")
 
 
-def test_named_services_are_used_in_place_of_local_ones(stack: Services, tmp_path: Path) -> None:
+def test_named_services_are_used_in_place_of_local_ones(services: Services, tmp_path: Path) -> None:
     """With SUPABASE_URL, SUPABASE_KEY and REDIS_URL set nothing but the functions is started here."""
-    named = {name: stack.env[name] for name in ("SUPABASE_URL", "SUPABASE_KEY", "REDIS_URL")}
+    named = {name: services.env[name] for name in ("SUPABASE_URL", "SUPABASE_KEY", "REDIS_URL")}
     dev = _start(tmp_path / "data", **named)
     assert not (dev.data / "postgres").exists()
     assert not (dev.data / "valkey").exists()
@@ -166,7 +166,7 @@ def test_named_services_are_used_in_place_of_local_ones(stack: Services, tmp_pat
     dev.process.terminate()
     dev.process.communicate()
     assert dev.process.returncode == 0
-    assert stack.valkey.ready()
+    assert services.valkey.ready()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

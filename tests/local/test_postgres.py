@@ -68,10 +68,10 @@ def test_server_that_outlived_its_starter_is_replaced(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_wrong_password_is_refused(tmp_path: Path, stack: Services) -> None:
+def test_wrong_password_is_refused(tmp_path: Path, services: Services) -> None:
     """Loopback alone is no reason to be let in: other people may share the machine."""
     with pytest.raises(psycopg.OperationalError, match="password"):
-        psycopg.connect(stack.postgres.url(SUPERUSER, "wrong"))
+        psycopg.connect(services.postgres.url(SUPERUSER, "wrong"))
 
 
 def test_failed_start_shows_the_log(tmp_path: Path) -> None:
@@ -82,16 +82,16 @@ def test_failed_start_shows_the_log(tmp_path: Path) -> None:
 
 
 @as_root
-def test_root_runs_it_as_another_user(stack: Services) -> None:
+def test_root_runs_it_as_another_user(services: Services) -> None:
     """Started by root, the server runs as another user."""
-    status = Path(f"/proc/{stack.postgres.pid}/status").read_text()
+    status = Path(f"/proc/{services.postgres.pid}/status").read_text()
     assert "\nUid:\t0" not in status
 
 
 @as_root
-def test_root_takes_none_of_its_rights_along(stack: Services) -> None:
+def test_root_takes_none_of_its_rights_along(services: Services) -> None:
     """The server has no capability: not even SQL of its superuser reads what only root may."""
-    status = Path(f"/proc/{stack.postgres.pid}/status").read_text().splitlines()
+    status = Path(f"/proc/{services.postgres.pid}/status").read_text().splitlines()
     rights = {line.partition(":")[0]: int(line.split()[1], 16) for line in status if line.startswith("Cap")}
     assert [rights[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0] * 4
 

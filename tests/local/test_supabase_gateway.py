@@ -15,15 +15,15 @@ WHO = "/rest/v1/rpc/edge_test_who"
 
 
 @pytest.fixture(scope="module")
-def who(stack: Services) -> Iterator[Services]:
-    """Yield the stack with a function that tells the caller's role and gives back a text."""
-    with psycopg.connect(stack.database_url, autocommit=True) as database:
+def who(services: Services) -> Iterator[Services]:
+    """Yield the services with a function that tells the caller's role and gives back a text."""
+    with psycopg.connect(services.database_url, autocommit=True) as database:
         database.execute(
             "create function public.edge_test_who(x text default '') returns jsonb language sql"
             " as $$select jsonb_build_object('role', current_user, 'x', x)$$"
         )
         database.execute("notify pgrst, 'reload schema'")
-        yield stack
+        yield services
         database.execute("drop function public.edge_test_who")
 
 

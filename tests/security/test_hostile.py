@@ -37,10 +37,10 @@ PAGE = "https://app.example.com"
 
 
 @pytest.fixture(scope="module")
-def shared_gateway(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+def shared_gateway(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield one gateway for all tests of this file."""
     log = tmp_path_factory.mktemp("hostile") / "gateway.log"
-    env = {**stack.env, "SWEEPHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.http.handlers"}
+    env = {**services.env, "SWEEPHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.http.handlers"}
     with FunctionServer("the gateway", Functions(str(MAIN), routes=str(FILE)), env=env, log=log) as server:
         yield server
         assert "Traceback" not in log.read_text()
@@ -107,12 +107,12 @@ def test_gateway_answers_what_is_hardly_http(shared_gateway: FunctionServer, dat
 
 
 @pytest.fixture(scope="module")
-def entry(stack: Services) -> Iterator[pytest.MonkeyPatch]:
+def entry(services: Services) -> Iterator[pytest.MonkeyPatch]:
     """Have Lambda's entry run here, over the real record."""
     from tests.http.conftest import forget  # noqa: PLC0415 - it composes
 
     with pytest.MonkeyPatch.context() as patch:
-        env = {**stack.env, "SWEEPHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.http.handlers"}
+        env = {**services.env, "SWEEPHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.http.handlers"}
         for name, value in env.items():
             patch.setenv(name, value)
         forget()

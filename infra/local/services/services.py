@@ -90,8 +90,8 @@ class Services:
         return service_role_jwt(self.secrets.jwt)
 
     @property
-    def services(self) -> list[Service]:
-        """The services that are started; each comes after those that it uses."""
+    def started(self) -> list[Service]:
+        """The services that `start` starts; each comes after those that it uses."""
         index: list[Service] = [self.valkey] if self._index else []
         record: list[Service] = [self.postgres] if self._record else []
         rest: list[Service] = [self.postgrest, self.supabase_gateway] if self._rest else []
@@ -135,7 +135,7 @@ class Services:
         """Stop every service, each before those that it uses, and unlock the folder."""
         with ExitStack() as steps:
             steps.callback(self.folder.unlock)
-            for service in self.services:
+            for service in self.started:
                 steps.callback(service.stop)
 
     def __enter__(self) -> Self:

@@ -13,7 +13,7 @@ ROUTES: Mapping[tuple[str, str], str] = {
     ("GET", "/health"): "health",
     ("GET", "/openapi.json"): "openapi",
 }
-"""The function of each route. `tests/deploy/test_one_list.py` holds this copy to `serverless.yml`."""
+"""The function of each route. `tests/deploy/test_routes_agree.py` holds this copy to `serverless.yml`."""
 
 
 def methods_of(path: str) -> tuple[str, ...]:

@@ -40,16 +40,16 @@ def assert_unavailable(answer: Answer, log: pytest.LogCaptureFixture, *, said: s
 
 
 @contextmanager
-def without(stack: Services, name: str) -> Iterator[None]:
+def without(services: Services, name: str) -> Iterator[None]:
     """Stop a service for a while."""
-    service = getattr(stack, name)
+    service = getattr(services, name)
     service.stop()
     try:
         yield
     finally:
         service.start()
         if name == "postgres":
-            stack.postgrest.wait_ready()
+            services.postgrest.wait_ready()
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_index_that_is_down_costs_nothing_but_waiting(
     assert api.get(f"/jobs/{job['id']}").status == 200
 
 
-def indexed(stack: Services, job: str) -> bool:
+def indexed(services: Services, job: str) -> bool:
     """Tell whether the index has a job."""
-    with redis.Redis.from_url(stack.valkey.url) as client:
+    with redis.Redis.from_url(services.valkey.url) as client:
         return any(client.zscore(key, job) is not None for key in client.scan_iter("*:due:*"))
 
 
@@ -122,9 +122,9 @@ def at_once(api: Api, count: int = 64) -> tuple[float, float]:
     return time.monotonic() - began, longest
 
 
-def through(stack: Services, proxy: Proxy) -> str:
+def through(services: Services, proxy: Proxy) -> str:
     """Return the REDIS_URL that leads through `proxy`."""
-    return stack.valkey.url.replace(f":{stack.valkey.port}", f":{proxy.port}")
+    return services.valkey.url.replace(f":{services.valkey.port}", f":{proxy.port}")
 
 
 @pytest.fixture

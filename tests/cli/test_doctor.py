@@ -154,8 +154,8 @@ def test_missing_and_old_migrations_are_told(tmp_path: Path) -> None:
     """A database without the migrations, and one that lacks a function, say what to run."""
     empty = tmp_path / "none"
     empty.mkdir()
-    with Services(tmp_path / "stack", migrations=empty) as stack:
-        env = {**stack.env, "SWEEPHAND_API_KEYS": STRONG}
+    with Services(tmp_path / "stack", migrations=empty) as services:
+        env = {**services.env, "SWEEPHAND_API_KEYS": STRONG}
         answer = doctor(env)
         assert answer.returncode == 1
         assert "the migrations are missing" in answer.stdout

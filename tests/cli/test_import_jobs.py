@@ -23,12 +23,12 @@ LINE = json.dumps({"type": "anything", "payload": {"n": 1}})
 
 
 @pytest.fixture(scope="module")
-def gateway(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+def gateway(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield every function behind its route."""
     server = FunctionServer(
         "gateway",
         Functions(str(ROOT / "main.py"), routes=str(serverless_yml.FILE)),
-        env={**stack.env, **SETTINGS},
+        env={**services.env, **SETTINGS},
         log=tmp_path_factory.mktemp("gateway") / "log",
     )
     with server:

@@ -27,11 +27,11 @@ ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @pytest.fixture(scope="module")
-def server(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+def server(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield a running API."""
     log = tmp_path_factory.mktemp("cli") / "gateway.log"
     functions = Functions(str(SOURCE), routes=str(serverless_yml.FILE))
-    with FunctionServer("gateway", functions, env=stack.env | SETTINGS, log=log) as running:
+    with FunctionServer("gateway", functions, env=services.env | SETTINGS, log=log) as running:
         yield running
 
 
