@@ -29,4 +29,4 @@ def settle_as_lost(jobs: list[dict[str, Any]], env: Mapping[str, str], say: Call
         finally:
             rpc.close()
     except SweephandError as error:
-        say(f"the record was not told ({type(error).__name__}): each job starts again when its lease ends")
+        say(f"the record does not answer ({type(error).__name__}): each job starts again when its lease ends")

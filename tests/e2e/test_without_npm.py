@@ -74,7 +74,7 @@ def test_jobs_run_without_postgrest(dev: Dev, tmp_path: Path) -> None:
     dev.process.send_signal(signal.SIGINT)
     assert dev.process.wait(20) == 0
     assert f"job {job} runs no more: counted as a crash" in dev.said()
-    assert "the record was not told" not in dev.said()
+    assert "the record does not answer" not in dev.said()
     assert wait_until_gone(started, 1) == {}
 
 

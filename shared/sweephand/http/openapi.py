@@ -86,9 +86,9 @@ def _job_card() -> Json:
             "priority": count,
             "max_retries": count,
             "attempt": {**count, "description": "Starts so far."},
-            "crashes": {**count, "description": "Those of them that were lost with their function."},
-            "scheduled_at": {**_TIME, "description": "What was asked for."},
-            "run_at": {**_TIME, "description": "When it is or was last due."},
+            "crashes": {**count, "description": "Starts that were lost with their function."},
+            "scheduled_at": {**_TIME, "description": "When the caller wants it to start."},
+            "run_at": {**_TIME, "description": "When it is due next, or was due last."},
             "expires_at": _or_null(_TIME),
             "created_at": _TIME,
             "started_at": _or_null(_TIME),
@@ -120,7 +120,7 @@ def _explanation() -> Json:
         {
             "id": _ID,
             "status": _TEXT,
-            "because": {"type": "array", "items": _TEXT, "description": "What matters most comes first."},
+            "because": {"type": "array", "items": _TEXT, "description": "The most important reason comes first."},
             "index": {**_TEXT, "description": "due, waiting, absent, away, unused, not asked, or a later word."},
         }
     )
@@ -159,7 +159,7 @@ def _schemas(handler: Handler, prefix: str) -> Json:
     try:
         payload = handler.payload.model_json_schema(ref_template=f"#/components/schemas/{prefix}Payload{{model}}")
     except PydanticInvalidForJsonSchema:
-        payload = {"type": "object", "description": "Its model has checks that no schema can tell."}
+        payload = {"type": "object", "description": "Its model has checks that JSON Schema cannot express."}
     made: Json = {f"{payload_name}{name}": schema for name, schema in payload.pop("$defs", {}).items()}
     made[payload_name] = payload
     request = JobRequest.model_json_schema()
@@ -186,11 +186,11 @@ def _parameter(name: str, schema: Json, place: str = "query") -> Json:
 def _paths() -> Json:
     by_id = [_parameter("id", _ID, "path")]
     key = {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[ -~]+$"}
-    created = _json("Created, and committed.", _ref("Job")) | {
+    created = _json("Created and committed.", _ref("Job")) | {
         "headers": {"Location": {"schema": _TEXT}, "Idempotency-Replayed": {"schema": _TEXT}}
     }
     batch = _json(
-        "Created, and committed: their cards, in order.",
+        "Created and committed: a summary of each, in order.",
         _object({"jobs": {"type": "array", "items": _ref("JobCard")}}),
     ) | {"headers": {"Idempotency-Replayed": {"schema": _TEXT}}}
     operations: dict[str, Json] = {
@@ -214,7 +214,7 @@ def _paths() -> Json:
                 _parameter(
                     "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
                 ),
-                _parameter("cursor", {**_TEXT, "description": "`next_cursor` of the page before."}),
+                _parameter("cursor", {**_TEXT, "description": "`next_cursor` of the previous page."}),
             ],
             "responses": _answers({"200": _json("A page.", _ref("JobList"))}, 401, 422, 503),
         },
@@ -224,9 +224,11 @@ def _paths() -> Json:
             "responses": _answers({"200": _json("The job.", _ref("Job"))}, 401, 404, 503),
         },
         "explain_job": {
-            "summary": "Ask why a job is where it is",
+            "summary": "Explain why a job is in its state",
             "parameters": by_id,
-            "responses": _answers({"200": _json("In words, for people.", _explanation())}, 401, 404, 503),
+            "responses": _answers(
+                {"200": _json("The reasons, in sentences for people.", _explanation())}, 401, 404, 503
+            ),
         },
         "cancel_job": {
             "summary": "Cancel a pending job",
@@ -234,9 +236,9 @@ def _paths() -> Json:
             "responses": _answers({"200": _json("Cancelled, now or before.", _ref("Job"))}, 401, 404, 409, 503),
         },
         "health": {
-            "summary": "Ask whether the record answers",
+            "summary": "Check that the record answers",
             "security": [],
-            "responses": _answers({"200": _json("It does.", _object({"status": _TEXT}))}, 503),
+            "responses": _answers({"200": _json("The record answers.", _object({"status": _TEXT}))}, 503),
         },
         "openapi": {
             "summary": "Get this document",
