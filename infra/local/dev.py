@@ -21,7 +21,8 @@ from sweephand.layout import MAIN
 from sweephand.settings import DEFAULT_BUDGET
 
 from ..supabase.migrate import MigrationError
-from .dev_env import ExternalServices, greeting
+from .external_services import ExternalServices
+from .greeting import greeting
 from .services.data_folder import DataFolder
 from .services.postgrest import MISSING, find_postgrest
 from .services.service import ServiceError

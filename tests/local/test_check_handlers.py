@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.local.dev_env import NAMES
+from infra.local.external_services import NAMES
 from infra.local.serving.check_handlers import misspelt
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from sweephand import app
 from sweephand.domain.errors import ConfigError, SweephandError
 
-from ..dev_env import NAMES
+from ..external_services import NAMES
 
 MIN_LENGTH = 7
 """Letters that a setting's name needs for us to look for misspellings: shorter names may be another program's."""

@@ -1,10 +1,9 @@
-"""Which real services `sweephand dev` uses, the settings of its functions, and the greeting."""
+"""Which real services `sweephand dev` uses in place of its own, and the settings of its functions."""
 
 import secrets
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from .services.service import ServiceError
@@ -77,33 +76,3 @@ class ExternalServices:
         known = wanted and (wanted in (key.strip() for key in plain) or not plain)
         key = wanted if known else plain[0].strip() if plain else UNKNOWN_KEY
         return {**values, "SWEEPHAND_URL": url, "SWEEPHAND_API_KEY": key}
-
-
-def greeting(values: Mapping[str, str], data_dir: Path, seconds: float, *, proxied: bool = False) -> str:
-    """Return the greeting: the address, the key, a job to paste, and the folders.
-
-    `proxied`: whether the shell names a proxy. The pasted curl then has to pass it by.
-    """
-    direct = " --noproxy '*'" if proxied else ""
-    url, key = values["SWEEPHAND_URL"], values["SWEEPHAND_API_KEY"]
-    job = (
-        '{"type": "email_notification", "payload": {"to": "test@example.com", '
-        '"subject": "Hello!", "message": "This is a test job."}}'
-    )
-    return f"""
-Sweephand listens on {url}; it ticks every {seconds:g} s.
-
-  API key   {key}
-  mail      {values["MAIL_URL"]}
-  objects   {values["STORAGE_PREFIXES"]}
-  settings  {data_dir}/env
-  logs      {data_dir}/logs
-
-Post a job:
-
-  curl{direct} {url}/jobs \\
-    -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
-    -d '{job}'
-
-Ctrl-C stops everything; the data stays.
-"""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.local.dev_env import ExternalServices
+from infra.local.external_services import ExternalServices
 from infra.local.services.service import ServiceError
 from sweephand.settings import without_proxies
 
