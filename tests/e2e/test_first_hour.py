@@ -214,12 +214,13 @@ def test_what_cannot_work_is_refused_at_start(
 ) -> None:
     """One line that names the setting or the file, within seconds, with status 1 and nothing started."""
     (tmp_path / "broken.py").write_text("\n1 / 0\n")
-    env = {**os.environ, "PORT": str(free_port()), "DATA_DIR": str(tmp_path / "data"), **settings}
+    for name, value in {"PORT": str(free_port()), "DATA_DIR": str(tmp_path / "data"), **settings}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     began = time.monotonic()
     mask = os.umask(0o022)
     try:
-        status = run(env)
+        status = run()
     finally:
         os.umask(mask)
     assert time.monotonic() - began < 10  # 1 s on a machine that has nothing else to do
