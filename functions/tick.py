@@ -1,4 +1,4 @@
-"""The scheduled function."""
+"""The function that the schedule calls."""
 
 import json
 import logging
@@ -17,16 +17,16 @@ log = logging.getLogger("sweephand")
 
 @endpoint
 def tick(request: Request) -> Response:
-    """Run one tick and answer with its report. Has no public route: the platform says who may call it.
+    """Run one tick and answer with its report. It has no public route: the platform decides who may call it.
 
-    The body `{"drainer": true}` comes from a tick that called for help, `{"woken": true}` from what created a job;
-    the schedule's own is anything else.
+    The body is `{"drainer": true}` from a tick that starts further drainers, and `{"woken": true}` from a new job.
+    The schedule sends anything else.
     """
     body = request.get_json(silent=True)
-    said = body if isinstance(body, dict) else {}
-    one = app.tick(drainer=said.get("drainer") is True, woken=said.get("woken") is True)
+    sender = body if isinstance(body, dict) else {}
+    one = app.tick(drainer=sender.get("drainer") is True, woken=sender.get("woken") is True)
     report = app.run(one)
-    # One line that is one JSON object: Cloud Logging reads its fields, infra/gcp/watching.tf makes metrics of them.
+    # One line with one JSON object: Cloud Logging reads its fields, infra/gcp/watching.tf makes metrics of them.
     sys.stdout.write(json.dumps(report.json()) + "\n")
     sys.stdout.flush()
     if report.stuck:
@@ -35,6 +35,6 @@ def tick(request: Request) -> Response:
 
 
 def retire(report: Report) -> None:
-    """End this process once the answer is out: a handler that could not be ended still runs in it."""
-    log.error("retiring: %d handlers passed their time limit and could not be ended", report.stuck)
+    """End this process once the answer is out: a handler that nothing could stop still runs in it."""
+    log.error("retiring: %d handlers passed their time limit and could not be stopped", report.stuck)
     threading.Timer(1.0, os._exit, (1,)).start()

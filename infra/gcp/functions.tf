@@ -106,6 +106,9 @@ resource "google_cloudfunctions2_function" "tick" {
       MAIL_FROM           = var.mail_from
       STORAGE_PREFIXES    = join(",", var.storage_prefixes)
       TICK_BUDGET_SECONDS = tostring(var.tick_budget)
+      ASYNC_SLOTS         = tostring(var.slots.async)
+      THREAD_SLOTS        = tostring(var.slots.thread)
+      PROCESS_SLOTS       = tostring(var.slots.process)
       # Its own address, in the form that is known before it is made.
       DRAINERS_URL = "https://${var.name}-tick-${data.google_project.this.number}.${var.region}.run.app"
       MAX_DRAINERS = tostring(var.max_drainers)

@@ -133,6 +133,12 @@ variable "tick_max_instances" {
   default     = 5
 }
 
+variable "slots" {
+  description = "How many handlers of each isolation one tick runs at once."
+  type        = object({ async = number, thread = number, process = number })
+  default     = { async = 100, thread = 16, process = 2 }
+}
+
 variable "max_drainers" {
   description = "How many further ticks a scheduled one may call for help."
   type        = number

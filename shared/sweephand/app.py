@@ -50,7 +50,7 @@ _making = threading.Lock()
 _ending = threading.Event()
 _ticks: "dict[Tick, AbstractEventLoop]" = {}
 SCHEDULE = 60.0
-"""Seconds between two ticks of the schedule (serverless.yml)."""
+"""Seconds between two scheduled ticks: Python's copy of the rate in `serverless.yml`, held to it by a test."""
 START_SLACK = 1.0
 """Seconds of the budget that a tick takes to connect, read a page and claim before its first job can start.
 
@@ -130,7 +130,7 @@ def _creator() -> CreateJobs:
 def announcer() -> Announcer:
     """Return what tells of new jobs."""
     reach = Reach(
-        round(settings().horizon * 1000),
+        round(settings_module.HORIZON * 1000),
         round(min(settings().linger, settings().tick_budget, SCHEDULE) * 1000),
     )
     called = waker if settings().wake_url else None
@@ -227,7 +227,7 @@ def restorer() -> "Restore":
     """Return what reads the record for the index; its rotation lasts as long as the process."""
     from sweephand.usecases.tick.restore import Restore
 
-    return Restore(record(), round(settings().horizon * 1000))
+    return Restore(record(), round(settings_module.HORIZON * 1000))
 
 
 @functools.cache
@@ -270,7 +270,7 @@ def tick(
                 f"it, or raise TICK_BUDGET_SECONDS to {handler.timeout + MARGIN + START_SLACK:g} or more."
             )
     clock = SystemClock()
-    horizon_ms = round(most.horizon * 1000)
+    horizon_ms = round(settings_module.HORIZON * 1000)
     parts = Dependencies(
         *(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms, background()),
         drainers(),

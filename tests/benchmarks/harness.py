@@ -18,7 +18,7 @@ from psycopg.rows import tuple_row
 from infra.local.services.processes import children
 from infra.local.services.service import Service
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand.layout import ROOT
 
@@ -141,7 +141,7 @@ class Bed:
         assert row is not None
         return {
             "record_us": _cpu_us(stack.postgres),
-            "rest_us": _cpu_us(stack.postgrest) + _cpu_us(stack.edge),
+            "rest_us": _cpu_us(stack.postgrest) + _cpu_us(stack.supabase_gateway),
             "index_us": _cpu_us(stack.valkey),
             "wal_bytes": float(row[0]),
         }
@@ -167,7 +167,7 @@ class Bed:
     @contextlib.contextmanager
     def gateway(self, **env: str) -> Iterator[str]:
         """Serve the HTTP functions behind their routes, and yield where."""
-        functions = Functions(str(ROOT / "main.py"), routes=str(routes.FILE), threads=16)
+        functions = Functions(str(ROOT / "main.py"), routes=str(serverless_yml.FILE), threads=16)
         with FunctionServer("gateway", functions, env=self.env(**env), log=self.folder / "gateway.log") as server:
             yield server.url
 

@@ -20,7 +20,7 @@ import tfparse
 import functions
 from infra.local.services.service import accepts, free_port
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.package.artifact import GOOGLE, build
 from infra.package.target import Target, uv
 from sweephand import settings as settings_module
@@ -150,7 +150,7 @@ def test_one_function_for_each_of_ours(plan: dict[str, list[Resource]]) -> None:
 def test_the_gateway_has_the_routes(plan: dict[str, list[Resource]]) -> None:
     """The gateway's OpenAPI document sends each route to its function, everything else to the catch-all."""
     paths = local(plan, "openapi")["paths"]
-    events = routes.read()
+    events = serverless_yml.read()
     unmatched = paths.pop("/{unmatched=**}")
     sent = {
         (method.upper(), path): operation["x-google-backend"]["address"]

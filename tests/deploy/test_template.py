@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from functions import NAMES
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from sweephand import settings as settings_module
 from sweephand.layout import ROOT
 from tests.deploy.conftest import PARAMETERS, Service
@@ -64,7 +64,7 @@ def test_every_route_reaches_its_function(template: Template) -> None:
         integration = integrations[route["Target"]["Fn::Join"][1][1]["Ref"]]
         assert integration["PayloadFormatVersion"] == "2.0"
         reached[route["RouteKey"]] = integration["IntegrationUri"]["Fn::GetAtt"][0]
-    events = routes.read()
+    events = serverless_yml.read()
     wanted = {f"{route.method} {route.path}": route.function for route in events.routes}
     assert events.catch_all == "not_found"
     wanted["$default"] = events.catch_all

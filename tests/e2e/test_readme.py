@@ -34,7 +34,7 @@ def test_the_example_handler_runs(clean: Services, tmp_path: Path, monkeypatch: 
 
 def test_every_setting_is_in_the_table() -> None:
     """Each variable that the settings read has a row in the README's table."""
-    source = (Path(__file__).parents[2] / "shared" / "config.py").read_text()
+    source = (Path(__file__).parents[2] / "shared" / "sweephand" / "settings.py").read_text()
     names = set(re.findall(r'"([A-Z][A-Z_]{3,})"', source))
     table = README[README.index("## Configuration") :]
     assert {name for name in names if f"`{name}`" not in table} == set()

@@ -8,8 +8,8 @@ from sweephand import settings as settings_module
 
 ROOT = Path(__file__).parents[2]
 USES = re.compile(r"uses:\s*(\S+)(.*)")
-OF_DEV = {"PORT", "TICK_SECONDS", "DATA_DIR"}
-"""What `make dev` alone reads, and what nobody writes into a file for a deployment."""
+NOT_OF_A_DEPLOYMENT = {"PORT", "TICK_SECONDS", "DATA_DIR", "NO_PROXY"}
+"""Settings that only `make dev` reads, and NO_PROXY, which the machine's own environment holds."""
 
 
 def test_actions_are_pinned_by_commit() -> None:
@@ -35,5 +35,5 @@ def test_env_example_names_the_settings_of_the_readme() -> None:
     named = dict(line.split("=", 1) for line in lines)
     table = (ROOT / "README.md").read_text().partition("## Configuration")[2].partition("\n### ")[0]
     rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
-    assert set(named) == {name for row in rows for name in re.findall(r"`(\w+)`", row)} - OF_DEV
+    assert set(named) == {name for row in rows for name in re.findall(r"`(\w+)`", row)} - NOT_OF_A_DEPLOYMENT
     assert settings_module.read({**named, "SWEEPHAND_API_KEYS": ""}).store == "rest"

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the models that check requests and from the routes."""
+"""The OpenAPI 3.1 document, made from the routes and from the models that validate requests."""
 
 import re
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ def document(handlers: Mapping[str, Handler]) -> Json:
             "description": "A distributed task scheduler. Clients must accept fields and statuses that this "
             "document does not name: later versions add some, and take none away.",
         },
-        # Relative to where it was fetched: a host that a request names is not ours to repeat.
+        # Relative, because the host of a request may be forged, and must not go into the document.
         "servers": [{"url": "/", "description": "Where this document was fetched."}],
         "paths": _paths(),
         "components": {
@@ -86,9 +86,9 @@ def _job_card() -> Json:
             "priority": count,
             "max_retries": count,
             "attempt": {**count, "description": "Starts so far."},
-            "crashes": {**count, "description": "Those of them that were lost with their function."},
-            "scheduled_at": {**_TIME, "description": "What was asked for."},
-            "run_at": {**_TIME, "description": "When it is or was last due."},
+            "crashes": {**count, "description": "Starts that were lost with their function."},
+            "scheduled_at": {**_TIME, "description": "When the caller wants it to start."},
+            "run_at": {**_TIME, "description": "When it is due next, or was due last."},
             "expires_at": _or_null(_TIME),
             "created_at": _TIME,
             "started_at": _or_null(_TIME),
@@ -100,7 +100,7 @@ def _job_card() -> Json:
 
 def _job() -> Json:
     error = _object({"attempt": {"type": "integer"}, "at": _TIME, "kind": _TEXT, "error": _TEXT})
-    whole: Json = _object(
+    full: Json = _object(
         {
             **_job_card()["properties"],
             "payload": {"type": "object"},
@@ -112,7 +112,7 @@ def _job() -> Json:
             },
         }
     )
-    return whole
+    return full
 
 
 def _explanation() -> Json:
@@ -120,7 +120,7 @@ def _explanation() -> Json:
         {
             "id": _ID,
             "status": _TEXT,
-            "because": {"type": "array", "items": _TEXT, "description": "What matters most comes first."},
+            "because": {"type": "array", "items": _TEXT, "description": "The most important reason comes first."},
             "index": {**_TEXT, "description": "due, waiting, absent, away, unused, not asked, or a later word."},
         }
     )
@@ -141,10 +141,10 @@ def _problem() -> Json:
 
 
 def _request(handler: Handler, taken: Json) -> Json:
-    """Return the schemas of `handler`'s payload, of the payload's parts, and of a request, which is last.
+    """Return the schemas of `handler`'s payload, of the payload's parts, and, as the last, of a request.
 
-    Each has a name of its own, which is its title too: two handlers may both call their model `Payload`, and
-    generators of clients make a class of each title.
+    Each schema has a unique name, which is its title too: two handlers may both call their model `Payload`, and
+    client generators make one class for each title.
     """
     words = "".join(word.capitalize() for word in re.split(r"[_.-]+", handler.name))
     for prefix in chain([words], (f"{words}{count}" for count in count_from(2))):
@@ -159,12 +159,12 @@ def _schemas(handler: Handler, prefix: str) -> Json:
     try:
         payload = handler.payload.model_json_schema(ref_template=f"#/components/schemas/{prefix}Payload{{model}}")
     except PydanticInvalidForJsonSchema:
-        payload = {"type": "object", "description": "Its model has checks that no schema can tell."}
+        payload = {"type": "object", "description": "Its model has checks that JSON Schema cannot express."}
     made: Json = {f"{payload_name}{name}": schema for name, schema in payload.pop("$defs", {}).items()}
     made[payload_name] = payload
-    asked = JobRequest.model_json_schema()
-    asked["properties"] |= {"type": _type(handler), "payload": _ref(payload_name)}
-    made[request_name] = asked
+    request = JobRequest.model_json_schema()
+    request["properties"] |= {"type": _type(handler), "payload": _ref(payload_name)}
+    made[request_name] = request
     return {name: {**schema, "title": name} for name, schema in made.items()}
 
 
@@ -180,10 +180,10 @@ def _type(handler: Handler) -> Json:
 
 
 def _answers(ok: Json, *problems: int) -> Json:
-    said: Json = {"description": "A problem (RFC 9457).", "content": {"application/problem+json": {}}}
-    said["content"]["application/problem+json"]["schema"] = _ref("Problem")
-    wait = {**said, "headers": {"Retry-After": {"schema": {"type": "integer"}}}}
-    return {**ok, **{str(status): wait if status == 503 else said for status in problems}}  # noqa: PLR2004
+    answer: Json = {"description": "A problem (RFC 9457).", "content": {"application/problem+json": {}}}
+    answer["content"]["application/problem+json"]["schema"] = _ref("Problem")
+    wait = {**answer, "headers": {"Retry-After": {"schema": {"type": "integer"}}}}
+    return {**ok, **{str(status): wait if status == 503 else answer for status in problems}}  # noqa: PLR2004
 
 
 def _json(description: str, schema: Json) -> Json:
@@ -197,11 +197,11 @@ def _parameter(name: str, schema: Json, place: str = "query") -> Json:
 def _paths() -> Json:
     by_id = [_parameter("id", _ID, "path")]
     key = {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[ -~]+$"}
-    created = _json("Created, and committed.", _ref("Job")) | {
+    created = _json("Created and committed.", _ref("Job")) | {
         "headers": {"Location": {"schema": _TEXT}, "Idempotency-Replayed": {"schema": _TEXT}}
     }
     batch = _json(
-        "Created, and committed: their cards, in order.",
+        "Created and committed: a summary of each, in order.",
         _object({"jobs": {"type": "array", "items": _ref("JobCard")}}),
     ) | {"headers": {"Idempotency-Replayed": {"schema": _TEXT}}}
     operations: dict[str, Json] = {
@@ -225,7 +225,7 @@ def _paths() -> Json:
                 _parameter(
                     "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
                 ),
-                _parameter("cursor", {**_TEXT, "description": "`next_cursor` of the page before."}),
+                _parameter("cursor", {**_TEXT, "description": "`next_cursor` of the previous page."}),
             ],
             "responses": _answers({"200": _json("A page.", _ref("JobList"))}, 401, 422, 503),
         },
@@ -235,9 +235,11 @@ def _paths() -> Json:
             "responses": _answers({"200": _json("The job.", _ref("Job"))}, 401, 404, 503),
         },
         "explain_job": {
-            "summary": "Ask why a job is where it is",
+            "summary": "Explain why a job is in its state",
             "parameters": by_id,
-            "responses": _answers({"200": _json("In words, for people.", _explanation())}, 401, 404, 503),
+            "responses": _answers(
+                {"200": _json("The reasons, in sentences for people.", _explanation())}, 401, 404, 503
+            ),
         },
         "cancel_job": {
             "summary": "Cancel a pending job",
@@ -245,9 +247,9 @@ def _paths() -> Json:
             "responses": _answers({"200": _json("Cancelled, now or before.", _ref("Job"))}, 401, 404, 409, 503),
         },
         "health": {
-            "summary": "Ask whether the record answers",
+            "summary": "Check that the record answers",
             "security": [],
-            "responses": _answers({"200": _json("It does.", _object({"status": _TEXT}))}, 503),
+            "responses": _answers({"200": _json("The record answers.", _object({"status": _TEXT}))}, 503),
         },
         "openapi": {
             "summary": "Get this document",

@@ -1,40 +1,39 @@
-"""Which services `sweephand dev` uses, and what its functions, the CLI and a person are told of them."""
+"""Which real services `sweephand dev` uses in place of its own, and the settings of its functions."""
 
 import secrets
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from .services.service import ServiceError
 
 KEY = "dev-key"
-"""The API's key while everything is local: with anything real behind it, a known one would be a hole."""
+"""The API's key while everything is local. With a real service behind the API, a known key would be a hole."""
 RECORD = ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"]
-"""What names a Supabase project; DATABASE_URL only serves the person and the CLI."""
+"""The variables of a Supabase project. The functions use DATABASE_URL where STORE is direct."""
 PASSED = (
-    *("HANDLERS", "STORE", "TICK_BUDGET_SECONDS", "LINGER_SECONDS", "HORIZON_SECONDS", "RETENTION_DAYS"),
+    *("HANDLERS", "STORE", "TICK_BUDGET_SECONDS", "LINGER_SECONDS", "RETENTION_DAYS"),
     *("ASYNC_SLOTS", "THREAD_SLOTS", "PROCESS_SLOTS", "DRAINERS_URL", "MAX_DRAINERS"),
     *("MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "SWEEPHAND_API_KEYS"),
 )
-"""Settings of the caller's that hold here too, and that a tick by hand (`sweephand --env`) has to share."""
+"""Settings of the shell that the functions get; `env` keeps them for `sweephand --env` too."""
 NAMES = frozenset({*PASSED, *RECORD, "REDIS_URL", "WAKE_URL", "SWEEPHAND_API_KEY", "SWEEPHAND_URL"})
-"""Every setting that functions, the emulation and the command line know by these names."""
+"""Every setting of the functions, the emulation and the command line."""
 UNKNOWN_KEY = "YOUR-KEY"
-"""What is shown where SWEEPHAND_API_KEYS has hashes only."""
+"""The key that is shown where SWEEPHAND_API_KEYS has only hashes."""
 SENDER = "sweephand@example.com"
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalServices:
-    """The caller's environment: which real services it names."""
+    """The real services that the shell's environment names."""
 
     env: Mapping[str, str]
 
     @classmethod
     def of(cls, env: Mapping[str, str], ours: AbstractSet[str]) -> "ExternalServices":
-        """Read `env`, leaving out services whose key is among `ours`: a shell sourced an earlier run's `env`.
+        """Read `env`, without services whose key is among `ours`: the shell has sourced an earlier run's `env`.
 
         Raises ServiceError when only one of SUPABASE_URL and SUPABASE_KEY is given.
         """
@@ -59,12 +58,12 @@ class ExternalServices:
 
     @property
     def real(self) -> bool:
-        """Whether anything is named that is not this machine's own: a service, a mail server, a bucket."""
+        """Whether the environment names a service, a mail server or a bucket outside of this machine."""
         places = [self.env.get("MAIL_URL", ""), *self.env.get("STORAGE_PREFIXES", "").split(",")]
         return self.record or self.index or any(place and not place.strip().startswith("file:") for place in places)
 
     def over(self, local: Mapping[str, str], url: str) -> dict[str, str]:
-        """Return the functions' settings: the caller's, else the `local` services'; and ours, at `url`."""
+        """Return the functions' settings: from the shell, else of the `local` services; with the API at `url`."""
         names = [*PASSED]
         names += RECORD if self.record else []
         names += ["REDIS_URL"] if self.index else []
@@ -73,37 +72,7 @@ class ExternalServices:
             given["SWEEPHAND_API_KEYS"] = secrets.token_urlsafe(24)
         values = {"MAIL_FROM": SENDER, "SWEEPHAND_API_KEYS": KEY, **local, **given}
         plain = [key for key in values["SWEEPHAND_API_KEYS"].split(",") if not key.strip().startswith("sha256:")]
-        asked = self.env.get("SWEEPHAND_API_KEY", "")
-        known = asked and (asked in (key.strip() for key in plain) or not plain)
-        key = asked if known else plain[0].strip() if plain else UNKNOWN_KEY
+        wanted = self.env.get("SWEEPHAND_API_KEY", "")
+        known = wanted and (wanted in (key.strip() for key in plain) or not plain)
+        key = wanted if known else plain[0].strip() if plain else UNKNOWN_KEY
         return {**values, "SWEEPHAND_URL": url, "SWEEPHAND_API_KEY": key}
-
-
-def greeting(values: Mapping[str, str], data_dir: Path, seconds: float, *, proxied: bool = False) -> str:
-    """Return what a newcomer needs: the address, the key, a job to paste, and where things lie.
-
-    `proxied`: whether the shell that it is pasted into names a proxy, which does not lead to this machine.
-    """
-    direct = " --noproxy '*'" if proxied else ""
-    url, key = values["SWEEPHAND_URL"], values["SWEEPHAND_API_KEY"]
-    job = (
-        '{"type": "email_notification", "payload": {"to": "test@example.com", '
-        '"subject": "Hello!", "message": "This is a test job."}}'
-    )
-    return f"""
-Sweephand listens on {url}; it ticks every {seconds:g} s.
-
-  API key   {key}
-  mail      {values["MAIL_URL"]}
-  objects   {values["STORAGE_PREFIXES"]}
-  settings  {data_dir}/env
-  logs      {data_dir}/logs
-
-Post a job:
-
-  curl{direct} {url}/jobs \\
-    -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
-    -d '{job}'
-
-Ctrl-C stops everything; the data stays.
-"""

@@ -4,14 +4,15 @@ import re
 
 import functions
 import main
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
+from sweephand import app
 from sweephand.http.openapi import document
 from sweephand.http.routes import ROUTES
 from sweephand.layout import ROOT
 
 CELL = re.compile(r"`(GET|HEAD|POST|PUT|PATCH|DELETE) (/[^\s`?]*)[^`]*`")
 """A route as a table of the README writes it, with or without a query or a body behind it."""
-EVENTS = routes.read()
+EVENTS = serverless_yml.read()
 DEPLOYED = {(each.method, each.path): each.function for each in EVENTS.routes if each.method != "HEAD"}
 
 
@@ -52,9 +53,11 @@ def test_the_readme_lists_the_routes() -> None:
 
 
 def test_everything_else_is_ours_too() -> None:
-    """What no route takes reaches not_found, and the one schedule wakes tick every minute."""
+    """A request that no route takes reaches not_found; on both clouds the schedule starts tick every minute."""
     assert EVENTS.catch_all == "not_found"
-    assert [(each.function, each.seconds) for each in EVENTS.schedules] == [("tick", 60)]
+    assert [(each.function, each.seconds) for each in EVENTS.schedules] == [("tick", app.SCHEDULE)]
+    assert app.SCHEDULE == 60
+    assert '"* * * * *"' in (ROOT / "infra/gcp/scheduler.tf").read_text()
 
 
 def test_google_reads_the_same_list() -> None:

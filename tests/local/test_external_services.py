@@ -2,8 +2,9 @@
 
 import pytest
 
-from infra.local.dev_env import ExternalServices
+from infra.local.external_services import ExternalServices
 from infra.local.services.service import ServiceError
+from sweephand.settings import without_proxies
 
 LOCAL = {
     "SUPABASE_URL": "http://127.0.0.1:1",
@@ -92,3 +93,16 @@ def test_key_that_was_chosen_stays() -> None:
     for asked, told in (("", "one-of-mine"), ("other-of-mine", "other-of-mine"), ("dev-key", "one-of-mine")):
         values = ExternalServices.of({**own, "SWEEPHAND_API_KEY": asked}, frozenset()).over(LOCAL, "u")
         assert (values["SWEEPHAND_API_KEYS"], values["SWEEPHAND_API_KEY"]) == (own["SWEEPHAND_API_KEYS"], told)
+
+
+@pytest.mark.parametrize(
+    ("env", "merged"),
+    [
+        ({}, "localhost,127.0.0.1,::1"),
+        ({"NO_PROXY": "corp.example, localhost"}, "corp.example,localhost,127.0.0.1,::1"),
+        ({"no_proxy": "a", "NO_PROXY": "b"}, "a,localhost,127.0.0.1,::1"),
+    ],
+)
+def test_no_proxy_leads_to_this_machine(env: dict[str, str], merged: str) -> None:
+    """What the shell excludes stays excluded, and this machine with it."""
+    assert without_proxies(env) == {"no_proxy": merged, "NO_PROXY": merged}

@@ -1,4 +1,4 @@
-"""The stack starts quickly, keeps its data, and leaves nothing running."""
+"""The services start quickly, keep their data, and leave nothing running."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ import redis
 from infra.local.services.service import ServiceError
 from infra.local.services.services import Services
 from infra.local.services.supabase_keys import service_role_jwt
-from tests.local.leftovers import family, wait_until_gone
+from tests.local.process_tree import descendants, wait_until_gone
 
 
 def test_environment_reaches_every_service(clean: Services) -> None:
@@ -29,9 +29,9 @@ def test_environment_reaches_every_service(clean: Services) -> None:
         assert httpx.get(env["SUPABASE_URL"] + "/rest/v1/", headers={"apikey": key}).status_code == 200
 
 
-def test_new_objects_in_public_are_open_to_the_apis_roles(stack: Services) -> None:
+def test_new_objects_in_public_are_open_to_the_apis_roles(services: Services) -> None:
     """As on Supabase, a function is everyone's until its migration revokes that."""
-    with psycopg.connect(stack.database_url) as connection:
+    with psycopg.connect(services.database_url) as connection:
         connection.execute("create function public.f() returns int language sql as 'select 1'")
         query = "select has_function_privilege(r, 'public.f()', 'execute') from unnest(%s::text[]) r"
         assert connection.execute(query, (["anon", "authenticated", "service_role"],)).fetchall() == [(True,)] * 3
@@ -55,39 +55,39 @@ def test_data_and_keys_outlive_a_restart(tmp_path: Path) -> None:
             connection.execute("select from kept")
 
 
-def test_second_stack_on_the_same_folder_is_refused(stack: Services) -> None:
+def test_second_use_of_the_same_folder_is_refused(services: Services) -> None:
     """One process at a time uses a data folder; the error names that process in one line."""
     with pytest.raises(ServiceError, match=f"in use by process {os.getpid()}: .*DATA_DIR") as refused:
-        Services(stack.folder.path)
+        Services(services.folder.path)
     assert "\n" not in str(refused.value)
 
 
-def test_secrets_are_for_their_owner_only(stack: Services) -> None:
+def test_secrets_are_for_their_owner_only(services: Services) -> None:
     """Keys lie in files that only the owner reads, and on no command line."""
-    path = stack.folder.path
+    path = services.folder.path
     assert all((path / name).stat().st_mode & 0o077 == 0 for name in ("secrets.json", "valkey/valkey.conf"))
-    shown = " ".join(word for service in stack.services for word in service.command())
-    assert not [secret for secret in stack.folder.made() if secret in shown]
+    shown = " ".join(word for service in services.started for word in service.command())
+    assert not [secret for secret in services.folder.known_secrets() if secret in shown]
 
 
-@pytest.mark.parametrize("name", ["postgres", "valkey", "postgrest", "edge"])
-def test_each_service_can_be_killed_and_started(stack: Services, name: str) -> None:
+@pytest.mark.parametrize("name", ["postgres", "valkey", "postgrest", "supabase_gateway"])
+def test_each_service_can_be_killed_and_started(services: Services, name: str) -> None:
     """A fault test ends any one service; started again it is where it was."""
-    service = getattr(stack, name)
+    service = getattr(services, name)
     service.kill()
     assert service.pid is None
     service.start()
     if name == "postgres":
-        stack.postgrest.wait_ready()
-    headers = {"apikey": stack.secrets.secret_key}
-    assert httpx.get(stack.edge.url + "/rest/v1/", headers=headers).status_code == 200
+        services.postgrest.wait_ready()
+    headers = {"apikey": services.secrets.secret_key}
+    assert httpx.get(services.supabase_gateway.url + "/rest/v1/", headers=headers).status_code == 200
 
 
-STARTS_A_STACK = """
+STARTS_THE_SERVICES = """
 import sys
 from pathlib import Path
-from infra.local.services.services import Stack
-Stack(Path(sys.argv[1])).start()
+from infra.local.services.services import Services
+Services(Path(sys.argv[1])).start()
 print("up", flush=True)
 sys.stdin.read()
 """
@@ -96,11 +96,11 @@ sys.stdin.read()
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, None])
 def test_nothing_outlives_its_starter(tmp_path: Path, number: signal.Signals | None) -> None:
     """Whether the starter is killed or just forgets to stop, every service ends and the data is left clean."""
-    command = [sys.executable, "-c", STARTS_A_STACK, str(tmp_path)]
+    command = [sys.executable, "-c", STARTS_THE_SERVICES, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         assert starter.stdout.readline() == b"up\n"
-        started = family(starter.pid)
+        started = descendants(starter.pid)
         assert len(started) > 5
         if number:
             starter.send_signal(number)

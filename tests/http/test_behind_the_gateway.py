@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.function_server import Functions, FunctionServer
 from tests.http.api import KEY, PROBLEM, SOURCE, check
 from tests.http.conftest import SETTINGS
@@ -17,11 +17,11 @@ JOB = "01980000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
-def server(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+def server(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield the running gateway over our functions."""
     log = tmp_path_factory.mktemp("gateway") / "gateway.log"
-    functions = Functions(str(SOURCE), routes=str(routes.FILE))
-    running = FunctionServer("gateway", functions, env=stack.env | SETTINGS, log=log)
+    functions = Functions(str(SOURCE), routes=str(serverless_yml.FILE))
+    running = FunctionServer("gateway", functions, env=services.env | SETTINGS, log=log)
     running.start()
     yield running
     running.stop()

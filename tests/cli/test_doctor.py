@@ -67,7 +67,7 @@ def test_a_healthy_deployment_passes(healthy: Mapping[str, str]) -> None:
         ({"MAIL_URL": "pigeon://x"}, "MAIL_URL"),
         ({"WAKE_URL": "pigeon://x"}, "WAKE_URL must be"),
         ({"CORS_ORIGINS": "example.com"}, "CORS_ORIGINS holds origins"),
-        ({"MAX_DRAINERS": "2"}, "a tick calls no others"),
+        ({"MAX_DRAINERS": "2"}, "a tick starts no others"),
         ({"DRAINERS_URL": "pigeon://x"}, "DRAINERS_URL must be"),
         ({"STORE": "direct", "DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "PostgreSQL cannot be reached"),
     ],
@@ -105,15 +105,15 @@ def test_the_last_tick_and_the_oldest_due_job_are_told(
     answer = doctor(healthy)
     assert answer.returncode == 1
     assert "✗ ticks: none has been seen yet: check that the schedule calls it" in answer.stdout
-    assert "✓ due jobs: the oldest is due since" in answer.stdout
+    assert "✓ due jobs: the oldest has been due for" in answer.stdout
     answer = doctor(healthy)  # the first one looked for work, as a tick does
     assert answer.returncode == 0, answer.stdout
     assert "✓ ticks: the last one was" in answer.stdout
     database.execute("update sweephand.ticks set at = at - interval '300 s'")
     database.execute("update sweephand.open set run_at = run_at - interval '300 s'")
     answer = doctor(healthy)
-    assert "✗ ticks: the last one was 30" in answer.stdout, answer.stdout
-    assert "✗ due jobs: the oldest is due since 30" in answer.stdout
+    assert "✗ ticks: the last one was 3" in answer.stdout, answer.stdout
+    assert "✗ due jobs: the oldest has been due for 3" in answer.stdout
 
 
 def test_a_publishable_key_is_known_for_what_it_is(clean: Services, healthy: Mapping[str, str]) -> None:
@@ -154,8 +154,8 @@ def test_missing_and_old_migrations_are_told(tmp_path: Path) -> None:
     """A database without the migrations, and one that lacks a function, say what to run."""
     empty = tmp_path / "none"
     empty.mkdir()
-    with Services(tmp_path / "stack", migrations=empty) as stack:
-        env = {**stack.env, "SWEEPHAND_API_KEYS": STRONG}
+    with Services(tmp_path / "stack", migrations=empty) as services:
+        env = {**services.env, "SWEEPHAND_API_KEYS": STRONG}
         answer = doctor(env)
         assert answer.returncode == 1
         assert "the migrations are missing" in answer.stdout

@@ -1,15 +1,17 @@
 """The gateway routes as an AWS HTTP API does."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.function_server import Functions, FunctionServer
 from infra.local.serving.route_gateway import Gateway
-from infra.local.serving.routes import Events, Route
+from infra.local.serving.serverless_yml import Events, Route
+from tests.waiting import wait_until
 
 TINY = Path(__file__).with_name("tiny_functions.py")
 
@@ -18,7 +20,7 @@ TINY = Path(__file__).with_name("tiny_functions.py")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Yield a client of a running gateway over the tiny functions."""
     log = tmp_path_factory.mktemp("gateway") / "gateway.log"
-    server = FunctionServer("gateway", Functions(str(TINY), routes=str(routes.FILE)), env={}, log=log)
+    server = FunctionServer("gateway", Functions(str(TINY), routes=str(serverless_yml.FILE)), env={}, log=log)
     server.start()
     with httpx.Client(base_url=server.url) as client:
         yield client
@@ -71,6 +73,20 @@ def test_headers_up_to_api_gateways_limit_pass(client: httpx.Client) -> None:
     """API Gateway takes 10,240 bytes of headers; so does this one, in one header or in the path."""
     assert client.get("/health", headers={"idempotency-key": "k" * 10_000}).status_code == 200
     assert client.get("/jobs", params={"cursor": "c" * 10_000}).status_code == 200
+
+
+def test_stopped_server_finishes_its_request(tmp_path: Path) -> None:
+    """A request that runs when the server is stopped gets its answer, also after other connections have closed."""
+    log, arrived = tmp_path / "gateway.log", tmp_path / "arrived"
+    functions = Functions(str(TINY), routes=str(serverless_yml.FILE), grace=10)
+    with FunctionServer("gateway", functions, env={}, log=log) as server, ThreadPoolExecutor(1) as caller:
+        for _ in range(4):
+            assert httpx.get(f"{server.url}/health", headers={"Connection": "close"}).status_code == 200
+        path = f"{server.url}/jobs?sleep=1500&arrived={arrived}"
+        answer = caller.submit(httpx.get, path, headers={"Connection": "close"})
+        wait_until(arrived.exists)
+        server.stop()
+        assert answer.result().json()["function"] == "list_jobs"
 
 
 def test_most_literal_route_wins() -> None:

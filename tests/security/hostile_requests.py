@@ -1,4 +1,4 @@
-"""What a hostile caller sends, each with the answer it gets: the tables of the hostile suite."""
+"""The requests of a hostile caller, each with the status of its answer."""
 
 import base64
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ JOB_BODY = b'{"type":"anything","payload":{}}'
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class Hostile:
     """One request over HTTP, and the status of its answer."""
 
     status: int
@@ -229,27 +229,29 @@ IDEMPOTENCY = ["\u00e9", "\u00ff", "k" * 256, "k" * 9000, "\t\u00e9"]
 """Idempotency-Keys that are none: each is a 422."""
 
 
-def everything() -> dict[str, Sent]:
+def everything() -> dict[str, Hostile]:
     """Return every request that any HTTP client can send, by a name."""
     json_ = {"Content-Type": "application/json"}
-    found: dict[str, Sent] = {}
-    found |= {f"cursor {n}": Sent(422, query=f"cursor={cursor}") for n, cursor in enumerate(CURSORS)}
-    found |= {f"query {query[:30]}": Sent(422, query=query) for query in QUERIES}
+    found: dict[str, Hostile] = {}
+    found |= {f"cursor {n}": Hostile(422, query=f"cursor={cursor}") for n, cursor in enumerate(CURSORS)}
+    found |= {f"query {query[:30]}": Hostile(422, query=query) for query in QUERIES}
     found |= {
-        f"body {n} {body[:40]!r}": Sent(status, "POST", headers=json_, body=body)
+        f"body {n} {body[:40]!r}": Hostile(status, "POST", headers=json_, body=body)
         for n, (body, status) in enumerate(BODIES.items())
     }
     found |= {
-        f"media {kind}": Sent(415, headers={"Content-Type": kind}, body=JOB_BODY, method="POST") for kind in MEDIA
+        f"media {kind}": Hostile(415, headers={"Content-Type": kind}, body=JOB_BODY, method="POST")
+        for kind in MEDIA
     }
-    found |= {f"path {path[:50]}": Sent(404, path=path) for path in PATHS}
-    found |= {f"method {method}": Sent(status, method=method) for method, status in METHODS.items()}
+    found |= {f"path {path[:50]}": Hostile(404, path=path) for path in PATHS}
+    found |= {f"method {method}": Hostile(status, method=method) for method, status in METHODS.items()}
     found |= {
-        f"method {method} of a job": Sent(405, method=method, path=f"/jobs/{JOB}") for method in ("POST", "DELETE")
+        f"method {method} of a job": Hostile(405, method=method, path=f"/jobs/{JOB}")
+        for method in ("POST", "DELETE")
     }
-    found |= {f"key {key[:40]}": Sent(401, headers={"Authorization": key}, keyless=True) for key in KEYS}
+    found |= {f"key {key[:40]}": Hostile(401, headers={"Authorization": key}, keyless=True) for key in KEYS}
     found |= {
-        f"idempotency {n}": Sent(422, headers={**json_, "Idempotency-Key": key}, body=JOB_BODY, method="POST")
+        f"idempotency {n}": Hostile(422, headers={**json_, "Idempotency-Key": key}, body=JOB_BODY, method="POST")
         for n, key in enumerate(IDEMPOTENCY)
     }
     return found

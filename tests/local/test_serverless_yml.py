@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.serving.routes import Events, Route, RoutesError, Schedule, read
+from infra.local.serving.serverless_yml import Events, Route, RoutesError, Schedule, read
 
 
 def _read(tmp_path: Path, functions: str) -> Events:

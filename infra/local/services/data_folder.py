@@ -1,4 +1,4 @@
-"""The folder that keeps everything a local Sweephand has: one process at a time uses it."""
+"""The folder that keeps all data of a local Sweephand. One process at a time uses it."""
 
 import fcntl
 import json
@@ -16,7 +16,7 @@ from .service import ServiceError
 
 SECRETS = "secrets.json"
 OURS = ("logs", "outbox", "objects")
-"""Folders that only we use: mail, pictures and what handlers print are nobody else's."""
+"""Folders that only their owner may enter: they hold mail, pictures and what handlers print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Secrets:
 
     @classmethod
     def new(cls) -> "Secrets":
-        """Return fresh ones, with the new-style keys in Supabase's form."""
+        """Return new random secrets; the two keys have the form of Supabase's new-style keys."""
         return cls(
             superuser=secrets.token_urlsafe(24),
             postgres=secrets.token_urlsafe(24),
@@ -46,21 +46,22 @@ class Secrets:
 
 
 class DataFolder:
-    """A data folder, and the lock that keeps a second process out of it."""
+    """A data folder, with the lock that keeps a second process out."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._lock: IO[str] | None = None
 
-    def hold(self) -> None:
-        """Make the folder and keep others out, until `release` or our end, whichever way it comes.
+    def lock(self) -> None:
+        """Make the folder and keep other processes out until `unlock`, or until this process ends in any way.
 
-        Raises ServiceError when another process holds it, it cannot be made, or no object's URL could name it.
+        Raises ServiceError when another process has the lock, when the folder cannot be made, or when its path has
+        a character that the URL of an object cannot have.
         """
         _check_name(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # As root, PostgreSQL's user must pass: it can list nothing, and what lies here is private in itself.
+            # As root: PostgreSQL's user has to pass through. It can list nothing, and each file is private itself.
             self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
             for name in OURS:
                 (self.path / name).mkdir(exist_ok=True)
@@ -83,14 +84,14 @@ class DataFolder:
         lock.flush()
         self._lock = lock
 
-    def release(self) -> None:
-        """Let others in."""
+    def unlock(self) -> None:
+        """Let other processes use the folder."""
         if self._lock:
             self._lock.close()
             self._lock = None
 
     def secrets(self) -> Secrets:
-        """Return the folder's secrets, made at the first call."""
+        """Return the folder's secrets; the first call makes them."""
         path = self.path / SECRETS
         if path.exists():
             return Secrets(**json.loads(path.read_text("utf-8")))
@@ -98,24 +99,24 @@ class DataFolder:
         write_private(path, json.dumps(asdict(made), indent=2))
         return made
 
-    def made(self) -> frozenset[str]:
-        """Return every secret made so far, none in a new folder: by them our own addresses are known."""
+    def known_secrets(self) -> frozenset[str]:
+        """Return every secret of the folder, none for a new folder: a URL that has one of them is our own."""
         exists = (self.path / SECRETS).exists()
         return frozenset(asdict(self.secrets()).values()) if exists else frozenset()
 
     def log(self, name: str) -> Path:
-        """Return where the service `name` writes its log."""
+        """Return the path of the log of the service `name`."""
         return self.path / "logs" / f"{name}.log"
 
     def write_env(self, values: Mapping[str, str]) -> Path:
-        """Write `env`, KEY=value lines that a shell can source, readable by us only; return its path."""
+        """Write `env`, KEY=value lines that a shell can source and only the owner can read; return its path."""
         path = self.path / "env"
         write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
         return path
 
 
 def _check_name(path: Path) -> None:
-    """Refuse a folder whose objects could not be named: a payload's URL and a list of prefixes know no escapes."""
+    """Raise ServiceError for a path that a payload's URL or STORAGE_PREFIXES cannot hold: they know no escapes."""
     try:
         parse_prefix(f"file://{path}/objects/")
         wrong = "the path has the character ','" if "," in str(path) else ""
@@ -126,7 +127,7 @@ def _check_name(path: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only we may read, whole or not at all."""
+    """Write a file that only its owner may read; a cut-off write leaves the old file."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     fresh.touch(mode=0o600)

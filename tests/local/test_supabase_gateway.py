@@ -1,4 +1,4 @@
-"""The front door answers for keys and passes the rest on, as Supabase's does."""
+"""The Supabase gateway answers for keys and passes the rest on, as Supabase's does."""
 
 import json
 import socket
@@ -15,22 +15,22 @@ WHO = "/rest/v1/rpc/edge_test_who"
 
 
 @pytest.fixture(scope="module")
-def who(stack: Services) -> Iterator[Services]:
-    """Yield the stack with a function that tells the caller's role and gives back a text."""
-    with psycopg.connect(stack.database_url, autocommit=True) as database:
+def who(services: Services) -> Iterator[Services]:
+    """Yield the services with a function that tells the caller's role and gives back a text."""
+    with psycopg.connect(services.database_url, autocommit=True) as database:
         database.execute(
             "create function public.edge_test_who(x text default '') returns jsonb language sql"
             " as $$select jsonb_build_object('role', current_user, 'x', x)$$"
         )
         database.execute("notify pgrst, 'reload schema'")
-        yield stack
+        yield services
         database.execute("drop function public.edge_test_who")
 
 
 @pytest.fixture
 def client(who: Services) -> Iterator[httpx.Client]:
     """Yield a client that retries until PostgREST has read the new function."""
-    with httpx.Client(base_url=who.edge.url) as client:
+    with httpx.Client(base_url=who.supabase_gateway.url) as client:
         while client.post(WHO, headers=_key(who.secrets.secret_key)).status_code == 404:
             pass
         yield client
@@ -111,8 +111,8 @@ def test_without_postgrest_it_answers_503_and_recovers(who: Services, client: ht
 def test_refused_body_is_read_to_a_bound(who: Services) -> None:
     """Without a key a body in chunks that never ends is given up after some megabytes."""
     piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    with socket.create_connection(("127.0.0.1", who.edge.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", who.supabase_gateway.port), timeout=10) as raw:
         raw.sendall(b"POST /rest/v1/rpc/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         with pytest.raises(ConnectionError):
             raw.sendall(piece * 1000)
-    assert httpx.get(who.edge.url, headers=_key(who.secrets.secret_key)).status_code == 404
+    assert httpx.get(who.supabase_gateway.url, headers=_key(who.secrets.secret_key)).status_code == 404

@@ -12,7 +12,7 @@ import pytest
 
 from infra.cli.import_jobs import batches
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand.domain.errors import ConfigError
 from sweephand.layout import ROOT
@@ -23,12 +23,12 @@ LINE = json.dumps({"type": "anything", "payload": {"n": 1}})
 
 
 @pytest.fixture(scope="module")
-def gateway(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+def gateway(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield every function behind its route."""
     server = FunctionServer(
         "gateway",
-        Functions(str(ROOT / "main.py"), routes=str(routes.FILE)),
-        env={**stack.env, **SETTINGS},
+        Functions(str(ROOT / "main.py"), routes=str(serverless_yml.FILE)),
+        env={**services.env, **SETTINGS},
         log=tmp_path_factory.mktemp("gateway") / "log",
     )
     with server:

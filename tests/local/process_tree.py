@@ -6,10 +6,10 @@ from pathlib import Path
 from infra.local.services.processes import children, command_line
 
 
-def family(pid: int) -> set[int]:
+def descendants(pid: int) -> set[int]:
     """Return every process that `pid` started, and theirs."""
     found = set(children(pid))
-    return found.union(*(family(child) for child in found))
+    return found.union(*(descendants(child) for child in found))
 
 
 def wait_until_gone(pids: set[int], limit: float = 15) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""Reads routes and schedules from `serverless.yml`, the one place where they are written."""
+"""Reads the routes and schedules of `serverless.yml`."""
 
 import re
 from collections.abc import Mapping
@@ -16,47 +16,47 @@ UNITS = {"minute": 60, "hour": 3600, "day": 86400}
 
 
 class RoutesError(Exception):
-    """`serverless.yml` says something that this reader does not understand; the message says where."""
+    """`serverless.yml` has an entry that this reader does not understand. The message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method and path, and the function behind them."""
+    """A method and a path, and the function that answers them."""
 
     function: str
     method: str
-    """In capitals; `ANY` stands for every method."""
+    """In capitals. `ANY` stands for every method."""
     path: str
     """As API Gateway writes it: `/jobs/{id}`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A function that is called again and again."""
+    """A function that a schedule calls."""
 
     function: str
     seconds: int
-    """The time from one call to the next, 60 or more."""
+    """Seconds from one call to the next, 60 or more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What calls the functions."""
+    """The events that call the functions."""
 
     routes: tuple[Route, ...]
     catch_all: str | None
-    """The function that gets what no route matches: `httpApi: '*'`."""
+    """The function that gets a request that no route matches: `httpApi: '*'`."""
     schedules: tuple[Schedule, ...]
 
     @property
     def http_functions(self) -> tuple[str, ...]:
-        """The functions that a request can reach, each once, in the file's order."""
+        """The functions that a request can reach, each once, in the order of the file."""
         names = [route.function for route in self.routes]
         return tuple(dict.fromkeys([*names, *([self.catch_all] if self.catch_all else [])]))
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes CloudFormation's short tags, `!GetAtt` and its like, as the text behind them: no event needs them."""
+    """Reads CloudFormation's short tags, such as `!GetAtt`, as the text behind them: no event needs them."""
 
 
 def _text(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> object:
@@ -72,9 +72,9 @@ _Loader.add_multi_constructor("!", _text)
 
 
 def read(path: Path = FILE) -> Events:
-    """Return what `path` says in Serverless v3's syntax. `${…}` values are left as text.
+    """Return the events of the file `path`, in Serverless v3's syntax. `${…}` values stay as text.
 
-    Raises RoutesError for a file that is missing, is no YAML, or has an event that cannot be emulated.
+    Raises RoutesError when the file is missing, is no YAML, or has an event that we cannot emulate.
     """
     try:
         document = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader
@@ -102,14 +102,14 @@ def _events(functions: Mapping[str, Any]) -> Events:
                 case {"schedule": str() | dict() as value}:
                     schedules += _schedule(function, value)
                 case _:
-                    pass  # queues, alarms and the like have no local counterpart
+                    pass  # queues, alarms and the like do not exist locally
     if len(catch_all) > 1:
         raise RoutesError(f"httpApi: '*' belongs to one function, not to {' and '.join(catch_all)}")
     return Events(tuple(routes), catch_all[0] if catch_all else None, tuple(schedules))
 
 
 def _route(function: str, value: str | dict[str, Any]) -> Route:
-    """Read `GET /jobs`, or the same as `{method, path}`; a method of `*` is any."""
+    """Read `GET /jobs`, or the same as `{method, path}`. The method `*` is any method."""
     if isinstance(value, str):
         method, _, path = value.partition(" ")
     else:
@@ -121,7 +121,7 @@ def _route(function: str, value: str | dict[str, Any]) -> Route:
 
 
 def _schedule(function: str, value: str | dict[str, Any]) -> list[Schedule]:
-    """Read `rate(1 minute)`, alone or as `{rate, enabled}`; a list of rates is one schedule each."""
+    """Read `rate(1 minute)`, alone or as `{rate, enabled}`. Each rate of a list is a schedule."""
     if isinstance(value, dict) and value.get("enabled") is False:
         return []
     rates = value.get("rate") if isinstance(value, dict) else value

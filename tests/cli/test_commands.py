@@ -12,10 +12,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from infra.cli.app import main
 from infra.local.services.postgres import Postgres
 from infra.local.services.service import free_port
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand.version import VERSION
 from tests.http.api import KEY, SOURCE
@@ -26,11 +27,11 @@ ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @pytest.fixture(scope="module")
-def server(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+def server(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
     """Yield a running API."""
     log = tmp_path_factory.mktemp("cli") / "gateway.log"
-    functions = Functions(str(SOURCE), routes=str(routes.FILE))
-    with FunctionServer("gateway", functions, env=stack.env | SETTINGS, log=log) as running:
+    functions = Functions(str(SOURCE), routes=str(serverless_yml.FILE))
+    with FunctionServer("gateway", functions, env=services.env | SETTINGS, log=log) as running:
         yield running
 
 
@@ -67,13 +68,26 @@ def test_job_is_explained(server: FunctionServer, clean: Services) -> None:
     assert json.loads(run("jobs", "explain", job, "--json", url=server.url).stdout)["id"] == job
 
 
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize("command", ["show", "explain", "cancel"])
 @pytest.mark.parametrize("job", ["x/../../health", "?", "#", "a b", "é", ""])
-def test_odd_id_asks_for_no_other_path(server: FunctionServer, clean: Services, job: str) -> None:
-    """What is typed as an id stays within the path's segment."""
-    for command in ("show", "explain", "cancel"):
-        said = run("jobs", command, "--", job, url=server.url)
-        assert (said.returncode, said.stdout) == (1, ""), said.stdout
-        assert "404" in said.stderr
+def test_odd_id_asks_for_no_other_path(
+    server: FunctionServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    job: str,
+    command: str,
+) -> None:
+    """A text that is typed as an id stays within the path's segment."""
+    env = {"SWEEPHAND_URL": server.url, "SWEEPHAND_API_KEY": KEY, "NO_PROXY": "", "no_proxy": ""}
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["sweephand", "jobs", command, "--", job])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (1, ""), printed.out
+    assert "404" in printed.err
 
 
 @pytest.mark.parametrize("columns", ["80", "60"])
