@@ -33,13 +33,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Build:
-    """A run of `python -m infra.package aws --here`, in the background."""
+    """A run of `sweephand package aws --here`, in the background."""
 
     def __init__(self, project: Path, folder: Path, seed: str) -> None:
         self.folder = folder
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "infra.package", "aws", "--here", "--out", folder],
+                [sys.executable, "-m", "sweephand", "package", "aws", "--here", "--out", folder],
                 cwd=project,
                 env={**os.environ, "PYTHONHASHSEED": seed, "TMPDIR": str(folder), "HANDLERS": ""},
                 stdout=log,

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from sweephand.layout import MAIN, ROOT
+from sweephand.layout import INSIDE, MAIN, ROOT
 from sweephand.settings import without_proxies
 
 from ..services.folder import write_private
@@ -101,7 +101,9 @@ def environment(values: Mapping[str, str]) -> dict[str, str]:
     """Return our environment with `values`, in which modules of the current folder can be imported."""
     env = {**os.environ, **values}
     env |= without_proxies(env)
-    path = [os.getcwd(), str(ROOT), *filter(None, [env.get("PYTHONPATH")])]  # noqa: PTH109 - as text
+    # In a wheel ROOT is the package itself, whose `http` would hide Python's own.
+    root = [] if INSIDE else [str(ROOT)]
+    path = [os.getcwd(), *root, *filter(None, [env.get("PYTHONPATH")])]  # noqa: PTH109 - as text
     return {**env, "PYTHONPATH": os.pathsep.join(path)}
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import traceback
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -27,15 +28,17 @@ _FRAMES = 5
 
 
 def admitted(handler: Handler, payload: Mapping[str, JsonValue]) -> BaseModel | PayloadInvalid:
-    """Return the payload as the handler's own model, or why the model refuses it."""
+    """Return the stored payload, upgraded, as the handler's own model, or why the model refuses it."""
     try:
+        if handler.upgrade is not None:
+            payload = handler.upgrade(deepcopy(dict(payload)))
         return handler.payload.model_validate(payload)
     except ValidationError as e:
         said = [
             f"/{'/'.join(map(str, d['loc']))}: {d['msg']}" for d in e.errors(include_url=False, include_input=False)
         ]
         return PayloadInvalid("; ".join(said[:20]))
-    except Exception as e:  # noqa: BLE001 - a model's own validators may raise anything
+    except Exception as e:  # noqa: BLE001 - a model's own validators, or an upgrade, may raise anything
         return PayloadInvalid(_told(e))
 
 

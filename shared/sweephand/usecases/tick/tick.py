@@ -264,15 +264,15 @@ class Tick:
 
     def _open_quotas(self) -> list[Quota]:
         """Return what may still be started, by isolation; none when the budget is used."""
-        fitting = [self._parts.handlers[name] for name in self._fitting()]
+        fitting = {type_: self._parts.handlers[type_].isolation for type_ in self._fitting()}
         return [
             Quota(
                 isolation,
-                [h.name for h in fitting if h.isolation is isolation and h.name not in self._paused],
+                [type_ for type_, where in fitting.items() if where is isolation and type_ not in self._paused],
                 max(0, min(pool.room() - self._starts.claimed(isolation), BATCH)),
             )
             for isolation, pool in self._running.pools.items()
-            if (pool.slots or pool.busy) and any(h.isolation is isolation for h in fitting)
+            if (pool.slots or pool.busy) and isolation in fitting.values()
         ]
 
     # ------------------------------------------------------------------ restore
