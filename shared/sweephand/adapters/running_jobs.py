@@ -1,7 +1,8 @@
-"""Which jobs this process is inside of, and whose each printed line is.
+"""Which jobs' handlers run in this process, and which job each printed line comes from.
 
-The runners note what they enter. A process that is asked to end tells from it what to wait for; one whose output a
-person reads (`sweephand dev`) gives each line that a handler prints or logs the id of its job.
+The runners note each handler as it begins and ends. A process that is asked to end says from these notes which jobs
+it waits for. A process whose output a person reads (`sweephand dev`) labels each line that a handler prints or logs
+with the id of its job.
 """
 
 import io
@@ -13,15 +14,15 @@ import time
 from contextvars import ContextVar
 from typing import NamedTuple, TextIO
 
-from sweephand.ports.runner import Work
+from sweephand.domain.attempt import Attempt
 
 LABELLED = "SWEEPHAND_LABEL_OUTPUT"
-"""Set to anything where children are to label their lines too."""
+"""The environment variable that has children label their lines too, whatever its value."""
 job: ContextVar[str] = ContextVar("job", default="")
 """The id of the job whose handler runs here, empty outside of handlers."""
 
 
-class Entered(NamedTuple):
+class RunningJob(NamedTuple):
     """A job whose handler runs; `until`: when its time limit ends it, on `time.monotonic()`'s clock."""
 
     id: str
@@ -30,30 +31,31 @@ class Entered(NamedTuple):
     until: float
 
 
-_now: dict[str, Entered] = {}
+_now: dict[str, RunningJob] = {}
 _held: dict[tuple[int, str], str] = {}
 """What each job wrote to each stream since its last line break."""
 _streams: list["Labelled"] = []
 
 
-def enter(work: Work) -> None:
-    """Note that this job's handler is entered, in the context (of a task or a thread) that calls this."""
-    start = work.start
-    job.set(start.id)
-    _now[start.id] = Entered(start.id, start.token, start.type, time.monotonic() + work.handler.timeout)
+def begin(attempt: Attempt) -> None:
+    """Note that the attempt's handler runs from now on, in the context (of a task or a thread) that calls this."""
+    id_ = attempt.claim.id
+    job.set(id_)
+    _now[id_] = RunningJob(id_, attempt.token, attempt.type, time.monotonic() + attempt.handler.timeout)
 
 
-def leave(work: Work) -> None:
-    """Note that it has ended; what it printed last goes out without its line break."""
-    _now.pop(work.start.id, None)
+def end(attempt: Attempt) -> None:
+    """Note that the attempt's handler has ended; what it printed last goes out without its line break."""
+    id_ = attempt.claim.id
+    _now.pop(id_, None)
     if _held:
         for stream in _streams:
-            stream.let_out(work.start.id)
+            stream.let_out(id_)
     job.set("")
 
 
-def entered() -> list[Entered]:
-    """Return what runs at this moment."""
+def running() -> list[RunningJob]:
+    """Return the jobs whose handlers run at this moment."""
     return list(_now.values())
 
 
