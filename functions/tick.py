@@ -19,12 +19,12 @@ log = logging.getLogger("sweephand")
 def tick(request: Request) -> Response:
     """Run one tick and answer with its report. Has no public route: the platform says who may call it.
 
-    The body `{"drainer": true}` comes from a tick that called for help, `{"woken": true}` from what created a job;
-    the schedule's own is anything else.
+    The body `{"drainer": true}` comes from a tick that called for help, `{"triggered": true}` from a function that
+    created a job; the schedule's own is anything else.
     """
     body = request.get_json(silent=True)
     said = body if isinstance(body, dict) else {}
-    one = app.tick(drainer=said.get("drainer") is True, woken=said.get("woken") is True)
+    one = app.tick(drainer=said.get("drainer") is True, triggered=said.get("triggered") is True)
     report = app.run(one)
     # One line that is one JSON object: Cloud Logging reads its fields, infra/gcp/watching.tf makes metrics of them.
     sys.stdout.write(json.dumps(report.json()) + "\n")

@@ -42,7 +42,7 @@ def handler(event: Any, context: LambdaContext) -> dict[str, JsonValue]:
     """
     budget = max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN)
     said = event if isinstance(event, dict) else {}
-    one = app.tick(budget, drainer=said.get("drainer") is True, woken=said.get("woken") is True)
+    one = app.tick(budget, drainer=said.get("drainer") is True, triggered=said.get("triggered") is True)
     report = app.run(one)
     line = embedded(report.json(), context.function_name, round(time.time() * 1000))
     sys.stdout.write(json.dumps(line) + "\n")

@@ -250,12 +250,12 @@ def retention() -> "Retention | None":
 
 
 def tick(
-    budget: float | None = None, linger: float | None = None, *, drainer: bool = False, woken: bool = False
+    budget: float | None = None, linger: float | None = None, *, drainer: bool = False, triggered: bool = False
 ) -> "Tick":
     """Return a tick that works for at most `budget` seconds and lingers for `linger` of them.
 
     Each is at most what the settings say, and that by default. A `drainer` was called by a tick: it does not linger
-    and calls no others. One that was `woken` for a new job calls no others either.
+    and calls no others. One that was `triggered` for a new job calls no others either.
     Raises `ConfigError` when a handler's time limit would not fit into TICK_BUDGET_SECONDS.
     """
     from sweephand.usecases.tick.parts import MARGIN, Dependencies, Limits
@@ -279,7 +279,7 @@ def tick(
     limits = Limits(
         most.tick_budget if budget is None else min(budget, most.tick_budget),
         0 if drainer else most.linger if linger is None else min(linger, most.linger),
-        0 if drainer or woken else most.max_drainers,
+        0 if drainer or triggered else most.max_drainers,
     )
     return Tick(parts, limits)
 

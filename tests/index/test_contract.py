@@ -8,7 +8,17 @@ import pytest
 import redis
 
 from sweephand.adapters.redis import RedisIndex
-from sweephand.ports.index import Awake, Claim, Claimed, ClaimOptions, ClaimQuota, Index, IndexUpdates, Lane, Wake
+from sweephand.ports.index import (
+    ActiveTick,
+    Claim,
+    Claimed,
+    ClaimOptions,
+    ClaimQuota,
+    Index,
+    IndexUpdates,
+    Lane,
+    TriggerRequest,
+)
 from sweephand.ports.record import Due
 
 HERE = "test"
@@ -27,13 +37,15 @@ def of(*types: str, room: int) -> ClaimQuota:
 
 def add(index: Index, *entries: Due) -> int:
     """Index entries; return how many were new."""
-    return index.step(HERE, IndexUpdates(add=list(entries))).added
+    return index.sync_and_claim(HERE, IndexUpdates(add=list(entries))).added
 
 
 def claim(index: Index, room: int = 100, *types: str, hold: int = HOLD) -> list[Claim]:
     """Claim from one pool's lanes."""
     return list(
-        index.step(HERE, IndexUpdates(), [of(*(types or ("noop",)), room=room)], ClaimOptions(hold)).claimed
+        index.sync_and_claim(
+            HERE, IndexUpdates(), [of(*(types or ("noop",)), room=room)], ClaimOptions(hold)
+        ).claims
     )
 
 
@@ -86,21 +98,21 @@ def test_the_highest_priority_goes_first_then_the_oldest(index: RedisIndex) -> N
 def test_pools_have_room_of_their_own(index: RedisIndex) -> None:
     """Each pool is claimed for as far as it has room, whatever the other has."""
     add(index, *(due(n) for n in range(1, 6)), *(due(n, "slow") for n in range(11, 16)))
-    step = index.step(HERE, IndexUpdates(), [of("noop", room=3), of("slow", room=1)], ClaimOptions(HOLD))
-    assert sorted(c.type for c in step.claimed) == ["noop"] * 3 + ["slow"]
+    step = index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=3), of("slow", room=1)], ClaimOptions(HOLD))
+    assert sorted(c.type for c in step.claims) == ["noop"] * 3 + ["slow"]
 
 
 def test_a_pool_without_room_and_an_unnamed_lane_are_left_alone(index: RedisIndex) -> None:
     """No room, no claim; lanes that nobody names stay."""
     add(index, due(1), due(2, "foreign"))
-    assert index.step(HERE, IndexUpdates(), [of("noop", room=0)], ClaimOptions(HOLD)).claimed == []
+    assert index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=0)], ClaimOptions(HOLD)).claims == []
     assert claim(index, 100, "foreign") != []
 
 
 def test_what_was_started_is_forgotten(index: RedisIndex) -> None:
     """A removed member is gone, and may be added anew."""
     add(index, due(1))
-    index.step(HERE, IndexUpdates(remove=claim(index)))
+    index.sync_and_claim(HERE, IndexUpdates(remove=claim(index)))
     assert claim(index) == []
     assert add(index, due(1)) == 1
     assert ns(claim(index)) == [1]
@@ -110,7 +122,7 @@ def test_a_wait_moves_the_callers_own_claim(index: RedisIndex) -> None:
     """A claim that is to wait is due after its wait, by the server's clock."""
     add(index, due(1), due(2))
     first, second = claim(index)
-    index.step(HERE, IndexUpdates(wait=[(first, 0), (second, 60_000)]))
+    index.sync_and_claim(HERE, IndexUpdates(postpone=[(first, 0), (second, 60_000)]))
     assert ns(claim(index)) == [uuid.UUID(first.id).int]
 
 
@@ -120,7 +132,7 @@ def test_what_is_handed_back_keeps_its_place(index: RedisIndex) -> None:
         add(index, due(n))
         claim(index, 0)
     before = claim(index)
-    index.step(HERE, IndexUpdates(back=list(reversed(before))))
+    index.sync_and_claim(HERE, IndexUpdates(release=list(reversed(before))))
     assert [(c.id, c.score) for c in claim(index)] == [(c.id, c.score) for c in before]
 
 
@@ -130,8 +142,8 @@ def test_a_stale_claim_moves_nothing(index: RedisIndex) -> None:
     [stale] = claim(index, hold=1)
     while not claim(index):
         pass
-    index.step(HERE, IndexUpdates(wait=[(stale, 0)]))
-    index.step(HERE, IndexUpdates(back=[stale]))
+    index.sync_and_claim(HERE, IndexUpdates(postpone=[(stale, 0)]))
+    index.sync_and_claim(HERE, IndexUpdates(release=[stale]))
     assert claim(index) == []
 
 
@@ -139,10 +151,10 @@ def test_moves_come_before_claims_in_one_step(index: RedisIndex) -> None:
     """What a step adds it can claim, and what it removes it cannot; a removed member can be added in one step."""
     add(index, due(1))
     old = claim(index)
-    step = index.step(
+    step = index.sync_and_claim(
         HERE, IndexUpdates(remove=old, add=[due(1), due(2)]), [of("noop", room=10)], ClaimOptions(HOLD)
     )
-    assert sorted(ns(list(step.claimed))) == [1, 2]
+    assert sorted(ns(list(step.claims))) == [1, 2]
     assert step.added == 2
 
 
@@ -151,25 +163,27 @@ def test_thousands_move_in_one_step(index: RedisIndex) -> None:
     assert add(index, *(due(n) for n in range(10_000))) == 10_000
     claimed = claim(index, 10_000)
     assert len(claimed) == 10_000
-    index.step(HERE, IndexUpdates(remove=claimed))
+    index.sync_and_claim(HERE, IndexUpdates(remove=claimed))
     assert claim(index) == []
 
 
 def test_installations_do_not_see_each_other(index: RedisIndex) -> None:
     """Two installations on one server have indexes of their own."""
-    index.step("staging", IndexUpdates(add=[due(1)]))
+    index.sync_and_claim("staging", IndexUpdates(add=[due(1)]))
     assert claim(index) == []
-    assert len(index.step("staging", IndexUpdates(), [of("noop", room=9)], ClaimOptions(HOLD)).claimed) == 1
+    assert (
+        len(index.sync_and_claim("staging", IndexUpdates(), [of("noop", room=9)], ClaimOptions(HOLD)).claims) == 1
+    )
 
 
 def test_when_says_in_how_long_a_job_is_looked_at(index: RedisIndex) -> None:
     """Due, waiting, held or not there: each is told, and nothing moves."""
     add(index, due(1), due(2, wait_ms=60_000))
-    assert (index.when(HERE, due(1)) or 0) <= 0
-    assert 50_000 < (index.when(HERE, due(2)) or 0) <= 60_000
-    assert index.when(HERE, due(3)) is None
+    assert (index.look_up(HERE, due(1)) or 0) <= 0
+    assert 50_000 < (index.look_up(HERE, due(2)) or 0) <= 60_000
+    assert index.look_up(HERE, due(3)) is None
     assert ns(claim(index)) == [1]
-    assert 0 < (index.when(HERE, due(1)) or 0) <= HOLD
+    assert 0 < (index.look_up(HERE, due(1)) or 0) <= HOLD
 
 
 def test_missing_counts_and_changes_nothing(index: RedisIndex) -> None:
@@ -182,11 +196,11 @@ def test_missing_counts_and_changes_nothing(index: RedisIndex) -> None:
 def test_what_is_pending_again_is_pulled_in(index: RedisIndex) -> None:
     """A job that another tick saw leased, and put off until then, is due again when it is settled; never later."""
     add(index, due(1))
-    index.step(HERE, IndexUpdates(wait=[(claimed, 60_000) for claimed in claim(index)]))
+    index.sync_and_claim(HERE, IndexUpdates(postpone=[(claimed, 60_000) for claimed in claim(index)]))
     assert claim(index) == []
-    index.step(HERE, IndexUpdates(again=[due(1), due(2)]))
+    index.sync_and_claim(HERE, IndexUpdates(requeue=[due(1), due(2)]))
     assert sorted(ns(claim(index, hold=60_000))) == [1, 2]
-    index.step(HERE, IndexUpdates(again=[due(1, wait_ms=90_000)]))
+    index.sync_and_claim(HERE, IndexUpdates(requeue=[due(1, wait_ms=90_000)]))
     assert claim(index) == []
 
 
@@ -219,15 +233,15 @@ def test_a_served_lane_goes_to_the_back(index: RedisIndex) -> None:
 
 def _oldest(index: RedisIndex, types: list[str]) -> list[str]:
     """Return the types that have waited longest for a turn, as the index tells them."""
-    told = index.step(HERE, IndexUpdates(), [ClaimQuota([], 1)], ClaimOptions(HOLD)).more
+    told = index.sync_and_claim(HERE, IndexUpdates(), [ClaimQuota([], 1)], ClaimOptions(HOLD)).due_lanes
     return [lane.type for lane in told if lane.type in types][:6]
 
 
 def test_lanes_that_were_not_named_are_told(index: RedisIndex) -> None:
     """A step tells which lanes are due, whoever may run them, and which come due next."""
     add(index, due(1, "unnamed", 3), due(2, "later", wait_ms=60_000))
-    step = index.step(HERE, IndexUpdates(), [of("noop", room=5)], ClaimOptions(HOLD))
-    assert step.more == [Lane("unnamed", 3)]
+    step = index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], ClaimOptions(HOLD))
+    assert step.due_lanes == [Lane("unnamed", 3)]
     [(lane, ms)] = step.coming
     assert lane == Lane("later", 0)
     assert 50_000 < ms <= 60_000
@@ -236,7 +250,7 @@ def test_lanes_that_were_not_named_are_told(index: RedisIndex) -> None:
 def test_only_named_lanes_say_when_the_next_is_due(index: RedisIndex) -> None:
     """`next_ms` is of the lanes that the caller may claim from."""
     add(index, due(1, "foreign", wait_ms=1000), due(2, wait_ms=60_000))
-    step = index.step(HERE, IndexUpdates(), [of("noop", room=5)], ClaimOptions(HOLD))
+    step = index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], ClaimOptions(HOLD))
     assert 50_000 < (step.next_ms or 0) <= 60_000
 
 
@@ -252,27 +266,27 @@ def test_a_bound_lets_earlier_ones_come_first(index: RedisIndex) -> None:
     """Of a lane with a bound nothing is claimed that is due later; the lane is still told as due."""
     add(index, due(1, wait_ms=-60_000), due(2, wait_ms=-1000))
     ask = ClaimOptions(HOLD, upto_ms={Lane("noop", 0): -30_000})
-    first = index.step(HERE, IndexUpdates(), [of("noop", room=5)], ask)
-    assert ns(list(first.claimed)) == [1]
-    assert first.more == [Lane("noop", 0)]
-    assert index.step(HERE, IndexUpdates(), [of("noop", room=5)], ask).claimed == []
+    first = index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], ask)
+    assert ns(list(first.claims)) == [1]
+    assert first.due_lanes == [Lane("noop", 0)]
+    assert index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], ask).claims == []
     assert ns(claim(index)) == [2]
 
 
 def test_a_step_says_which_lanes_grew(index: RedisIndex) -> None:
     """Adding tells the lanes that lacked something."""
     add(index, due(1), due(2, "other"))
-    assert index.step(HERE, IndexUpdates(add=[due(1), due(3, "other")])).grown == {Lane("other", 0)}
+    assert index.sync_and_claim(HERE, IndexUpdates(add=[due(1), due(3, "other")])).grown == {Lane("other", 0)}
 
 
 def test_a_lost_place_is_pulled_in(index: RedisIndex) -> None:
     """What is due and stands further away than any claim holds is due again; a hold is left alone."""
     add(index, due(1, wait_ms=3_600_000), due(2))
     claim(index)
-    step = index.step(
+    step = index.sync_and_claim(
         HERE, IndexUpdates(add=[due(1), due(2)]), [of("noop", room=5)], ClaimOptions(HOLD, far_ms=HOLD + 5000)
     )
-    assert ns(list(step.claimed)) == [1]
+    assert ns(list(step.claims)) == [1]
 
 
 def test_an_evicted_lane_is_found_again(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
@@ -280,11 +294,13 @@ def test_an_evicted_lane_is_found_again(one_index: RedisIndex, redis_client: "re
     add(one_index, due(1), due(2))
     [lanes] = redis_client.keys("*:lanes:0")
     redis_client.delete(lanes)
-    assert one_index.step(HERE, IndexUpdates(), [ClaimQuota([], 1)], ClaimOptions(HOLD)).more == []
+    assert one_index.sync_and_claim(HERE, IndexUpdates(), [ClaimQuota([], 1)], ClaimOptions(HOLD)).due_lanes == []
     assert ns(claim(one_index, 1)) == [1]
     redis_client.delete(lanes)
     add(one_index, due(2))
-    assert one_index.step(HERE, IndexUpdates(), [ClaimQuota([], 1)], ClaimOptions(HOLD)).more == [Lane("noop", 0)]
+    assert one_index.sync_and_claim(HERE, IndexUpdates(), [ClaimQuota([], 1)], ClaimOptions(HOLD)).due_lanes == [
+        Lane("noop", 0)
+    ]
 
 
 def test_a_hundred_steps_keep_the_lanes_right(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
@@ -296,9 +312,9 @@ def test_a_hundred_steps_keep_the_lanes_right(one_index: RedisIndex, redis_clien
                        chance.choice((-5000, 0, 0, 40, 5000))) for _ in range(5)]  # fmt: skip
         moves = IndexUpdates(add=entries)
         for claim_ in claimed:
-            chance.choice((moves.remove, moves.back)).append(claim_)
+            chance.choice((moves.remove, moves.release)).append(claim_)
         quotas = [of("a", "b", room=chance.randrange(20)), of("c", room=chance.randrange(3))]
-        claimed = list(one_index.step(HERE, moves, quotas, ClaimOptions(chance.choice((5, 200)))).claimed)
+        claimed = list(one_index.sync_and_claim(HERE, moves, quotas, ClaimOptions(chance.choice((5, 200)))).claims)
         seconds, micros = redis_client.time()
         now = seconds * 1000 + micros / 1000
         for key in cast("list[bytes]", redis_client.keys("*:due:*")):
@@ -321,9 +337,9 @@ def test_foreign_members_are_removed_and_named(
     """A member that is no job's id, whatever its score, ends no step and is claimed by none."""
     add(one_index, due(1))
     redis_client.zadd(f"sweephand:{{{HERE}}}:due:noop:0", {member: score})
-    step = one_index.step(HERE, IndexUpdates(), [of("noop", room=5)], ClaimOptions(HOLD))
-    assert ns(list(step.claimed)) == [1]
-    assert len(step.bad) == 1
+    step = one_index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], ClaimOptions(HOLD))
+    assert ns(list(step.claims)) == [1]
+    assert len(step.foreign) == 1
     assert redis_client.zscore(f"sweephand:{{{HERE}}}:due:noop:0", member) is None
 
 
@@ -333,10 +349,10 @@ def test_a_jobs_id_with_an_odd_score_ends_no_step(
 ) -> None:
     """A score is only when to look: due, or not."""
     redis_client.zadd(f"sweephand:{{{HERE}}}:due:noop:0", {due(1).id: score})
-    first = one_index.step(HERE, IndexUpdates(), [of("noop", room=5)], ClaimOptions(HOLD))
-    assert ns(list(first.claimed)) == ([1] if float(score) <= 0 else [])
-    one_index.step(
-        HERE, IndexUpdates(back=list(first.claimed)), [of("noop", room=5)], ClaimOptions(HOLD, far_ms=15_000)
+    first = one_index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], ClaimOptions(HOLD))
+    assert ns(list(first.claims)) == ([1] if float(score) <= 0 else [])
+    one_index.sync_and_claim(
+        HERE, IndexUpdates(release=list(first.claims)), [of("noop", room=5)], ClaimOptions(HOLD, far_ms=15_000)
     )
 
 
@@ -344,22 +360,22 @@ def test_a_jobs_id_with_an_odd_score_ends_no_step(
 def test_foreign_lanes_are_removed(one_index: RedisIndex, redis_client: "redis.Redis", name: str) -> None:
     """A lane whose name is no type's is forgotten."""
     redis_client.zadd(f"sweephand:{{{HERE}}}:lanes:4", {name: 1})
-    step = one_index.step(HERE, IndexUpdates(add=[due(1)]), [of("noop", room=5)], ClaimOptions(HOLD))
-    assert ns(list(step.claimed)) == [1]
-    assert step.bad
+    step = one_index.sync_and_claim(HERE, IndexUpdates(add=[due(1)]), [of("noop", room=5)], ClaimOptions(HOLD))
+    assert ns(list(step.claims)) == [1]
+    assert step.foreign
     assert redis_client.zcard(f"sweephand:{{{HERE}}}:lanes:4") == 0
 
 
-@pytest.mark.parametrize("key", ["due:noop:0", "lanes:0", "kick", "awake", "generation"])
+@pytest.mark.parametrize("key", ["due:noop:0", "lanes:0", "notification", "active", "generation"])
 def test_a_key_of_another_kind_is_deleted(one_index: RedisIndex, redis_client: "redis.Redis", key: str) -> None:
     """Where somebody has put something else under our keys, the step deletes it and goes on."""
     name = f"sweephand:{{{HERE}}}:{key}"
     redis_client.hset(name, "field", "value")
     lane = Lane("noop", 0)
-    step = one_index.step(
-        HERE, IndexUpdates(add=[due(1)]), [of("noop", room=5)], ClaimOptions(HOLD, enter=True, kick=lane)
+    step = one_index.sync_and_claim(
+        HERE, IndexUpdates(add=[due(1)]), [of("noop", room=5)], ClaimOptions(HOLD, begins=True, notify=lane)
     )
-    assert ns(list(step.claimed)) == [1]
+    assert ns(list(step.claims)) == [1]
 
 
 # ---------------------------------------------------------------- who is awake
@@ -367,79 +383,90 @@ def test_a_key_of_another_kind_is_deleted(one_index: RedisIndex, redis_client: "
 
 def test_it_is_told_when_nothing_is_known_of_ticks(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
     """Who left is known to have left; where even that is gone, the index may have lost it."""
-    assert one_index.step(HERE, IndexUpdates(), ask=ClaimOptions(wake=Wake(0, 60_000))).lost
-    assert not one_index.step(HERE, IndexUpdates(), ask=ClaimOptions(wake=Wake(0, 60_000))).lost
-    tick(one_index, busy=True)
+    assert one_index.sync_and_claim(
+        HERE, IndexUpdates(), ask=ClaimOptions(trigger=TriggerRequest(0, 60_000))
+    ).forgot
+    assert not one_index.sync_and_claim(
+        HERE, IndexUpdates(), ask=ClaimOptions(trigger=TriggerRequest(0, 60_000))
+    ).forgot
+    tick(one_index, works=True)
     tick(one_index)
-    step = one_index.step(HERE, IndexUpdates(), ask=ClaimOptions(wake=Wake(0, 60_000)))
-    assert (step.asleep, step.lost) == (True, False)
-    redis_client.delete(f"sweephand:{{{HERE}}}:awake")
-    assert one_index.step(HERE, IndexUpdates(), ask=ClaimOptions(wake=Wake(0, 60_000))).lost
+    step = one_index.sync_and_claim(HERE, IndexUpdates(), ask=ClaimOptions(trigger=TriggerRequest(0, 60_000)))
+    assert (step.must_trigger, step.forgot) == (True, False)
+    redis_client.delete(f"sweephand:{{{HERE}}}:active")
+    assert one_index.sync_and_claim(
+        HERE, IndexUpdates(), ask=ClaimOptions(trigger=TriggerRequest(0, 60_000))
+    ).forgot
 
 
-def asleep(index: RedisIndex, wait_ms: int = 0) -> bool:
+def must_trigger(index: RedisIndex, wait_ms: int = 0) -> bool:
     """Tell whether one who creates a job that is due in `wait_ms` is to call a tick, which would stay a minute."""
-    return index.step(HERE, IndexUpdates(), ask=ClaimOptions(wake=Wake(wait_ms, 60_000))).asleep
+    return index.sync_and_claim(
+        HERE, IndexUpdates(), ask=ClaimOptions(trigger=TriggerRequest(wait_ms, 60_000))
+    ).must_trigger
 
 
 def tick(
-    index: RedisIndex, name: str = "a", *, stay_ms: int = 0, busy: bool = False, enter: bool = False
+    index: RedisIndex, name: str = "a", *, stay_ms: int = 0, works: bool = False, begins: bool = False
 ) -> Claimed:
     """Step as a tick does."""
-    return index.step(
-        HERE, IndexUpdates(), [of("noop", room=10)], ClaimOptions(HOLD, enter, tick=Awake(name, stay_ms, busy))
+    return index.sync_and_claim(
+        HERE,
+        IndexUpdates(),
+        [of("noop", room=10)],
+        ClaimOptions(HOLD, begins, tick=ActiveTick(name, stay_ms, works)),
     )
 
 
 def test_one_of_many_is_told_to_call_a_tick(index: RedisIndex) -> None:
     """While nobody is awake the first is told so; then the tick that it calls is counted on."""
-    assert [asleep(index) for _ in range(3)] == [True, False, False]
+    assert [must_trigger(index) for _ in range(3)] == [True, False, False]
 
 
 def test_a_tick_is_awake_while_it_claims_or_runs(index: RedisIndex) -> None:
     """It says so itself, and falls asleep with the step that finds nothing: no job can slip in between."""
     add(index, due(1))
-    assert tick(index).awake
-    assert not asleep(index)
-    assert tick(index, busy=True).awake
-    assert not asleep(index)
-    assert not tick(index).awake
-    assert asleep(index)
+    assert tick(index).is_active
+    assert not must_trigger(index)
+    assert tick(index, works=True).is_active
+    assert not must_trigger(index)
+    assert not tick(index).is_active
+    assert must_trigger(index)
 
 
 def test_a_tick_is_awake_while_something_comes_due(index: RedisIndex) -> None:
     """One that would wait for it, that is: one that would leave before is not."""
     add(index, due(1, wait_ms=30_000))
-    assert not tick(index, stay_ms=20_000).awake
-    assert asleep(index)
-    assert tick(index, stay_ms=40_000).awake
-    assert not asleep(index)
+    assert not tick(index, stay_ms=20_000).is_active
+    assert must_trigger(index)
+    assert tick(index, stay_ms=40_000).is_active
+    assert not must_trigger(index)
 
 
 def test_a_tick_is_awake_for_what_it_stays_for(index: RedisIndex) -> None:
     """One that leaves before a job comes due is not counted on for it, nor a called one beyond its stay."""
-    assert tick(index, stay_ms=20_000, busy=True).awake
-    assert not asleep(index, 10_000)
-    assert asleep(index, 30_000)
-    assert not asleep(index, 50_000)
-    assert asleep(index, 70_000)
+    assert tick(index, stay_ms=20_000, works=True).is_active
+    assert not must_trigger(index, 10_000)
+    assert must_trigger(index, 30_000)
+    assert not must_trigger(index, 50_000)
+    assert must_trigger(index, 70_000)
 
 
 def test_a_tick_that_leaves_does_not_speak_for_another(index: RedisIndex) -> None:
     """One that finds nothing leaves another awake that runs handlers; who stays longest is the one counted on."""
-    assert tick(index, "old", busy=True).awake
-    assert not tick(index, "new", enter=True).awake
-    assert not asleep(index)
-    assert tick(index, "new", stay_ms=60_000, busy=True).awake
-    assert not tick(index, "old", busy=True).awake
-    assert not tick(index, "old").awake
-    assert not asleep(index, 30_000)
-    assert not tick(index, "new").awake
-    assert asleep(index)
+    assert tick(index, "old", works=True).is_active
+    assert not tick(index, "new", begins=True).is_active
+    assert not must_trigger(index)
+    assert tick(index, "new", stay_ms=60_000, works=True).is_active
+    assert not tick(index, "old", works=True).is_active
+    assert not tick(index, "old").is_active
+    assert not must_trigger(index, 30_000)
+    assert not tick(index, "new").is_active
+    assert must_trigger(index)
 
 
 def test_a_called_tick_is_not_waited_for_for_ever(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
     """A call that came to nothing is forgotten within ten seconds."""
-    assert asleep(one_index)
-    [key] = [key for key in redis_client.scan_iter() if key.endswith(b":awake")]
+    assert must_trigger(one_index)
+    [key] = [key for key in redis_client.scan_iter() if key.endswith(b":active")]
     assert 0 < redis_client.pttl(key) <= 10_000

@@ -18,7 +18,7 @@ def test_no_server_is_unavailable() -> None:
     """Without a server every step says so."""
     index = RedisIndex(Server(f"redis://127.0.0.1:{free_port()}/0"))
     with pytest.raises(IndexUnavailableError):
-        index.step(HERE, IndexUpdates(add=[due(1)]))
+        index.sync_and_claim(HERE, IndexUpdates(add=[due(1)]))
     index.close()
 
 

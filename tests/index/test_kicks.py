@@ -32,8 +32,8 @@ class Heard:
 
 
 def kick(index: RedisIndex) -> None:
-    """Wake one that waits, as creating a job does."""
-    index.step(HERE, IndexUpdates(), ask=ClaimOptions(kick=LANE))
+    """TriggerRequest one that waits, as creating a job does."""
+    index.sync_and_claim(HERE, IndexUpdates(), ask=ClaimOptions(notify=LANE))
 
 
 def test_a_kick_is_for_who_still_listens(index: RedisIndex, url: str) -> None:

@@ -122,7 +122,7 @@ class Machine(RuleBasedStateMachine):
         if indexed:
             page = self.record.page(TYPES, HORIZON_MS, 1000)
             self._note_page(page.rescued)
-            self.index.step(
+            self.index.sync_and_claim(
                 self.installation, IndexUpdates(add=[d for d in page.jobs if d.id in {str(n.id) for n in made}])
             )
 
@@ -199,9 +199,9 @@ class Machine(RuleBasedStateMachine):
         """A tick makes its moves and claims; nobody else holds what it gets."""
         tick = self.ticks[which]
         moves, tick.moves = tick.moves, IndexUpdates()
-        step = self.index.step(self.installation, moves, [ClaimQuota(LANES, room)], ClaimOptions(FAR))
-        assert len(step.claimed) <= room
-        for claim in step.claimed:
+        step = self.index.sync_and_claim(self.installation, moves, [ClaimQuota(LANES, room)], ClaimOptions(FAR))
+        assert len(step.claims) <= room
+        for claim in step.claims:
             tick.claims[claim.id] = claim
 
     @precondition(lambda self: any(tick.claims for tick in self.ticks))
@@ -239,13 +239,13 @@ class Machine(RuleBasedStateMachine):
                 tick.moves.remove.append(claim)
             case Verdict.LEASED:
                 assert job.status == "in_progress"
-                tick.moves.wait.append((claim, wait_ms or 0))
+                tick.moves.postpone.append((claim, wait_ms or 0))
             case Verdict.EARLY:
                 assert (job.status, job.due) == ("pending", False)
-                tick.moves.wait.append((claim, wait_ms or 0))
+                tick.moves.postpone.append((claim, wait_ms or 0))
             case Verdict.EXCLUSIVE:
                 assert job.crashes > 1
-                tick.moves.back.append(claim)
+                tick.moves.release.append(claim)
             case _:
                 raise AssertionError(verdict)
 
@@ -271,7 +271,7 @@ class Machine(RuleBasedStateMachine):
         if ours:
             self._settle(job, start, decision)
             if settled.wait_ms is not None and job.status == "pending":
-                tick.moves.again.extend(d for d in self.record.page(TYPES, HORIZON_MS, 1000).jobs if d.id == id_)
+                tick.moves.requeue.extend(d for d in self.record.page(TYPES, HORIZON_MS, 1000).jobs if d.id == id_)
                 self._note_page(None)
 
     def _decide(self, start: Start, how: str, delay: float) -> Decision:

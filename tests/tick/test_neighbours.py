@@ -325,7 +325,7 @@ def test_the_claims_of_a_dead_tick_hide_nothing(deployment: Deployment) -> None:
     page = app.record().page(["note"], 1000, 500)
     index = app.index()
     assert index is not None
-    index.step(
+    index.sync_and_claim(
         page.installation,
         IndexUpdates(add=list(page.jobs)),
         [ClaimQuota([Lane("note", 0)], 500)],

@@ -90,7 +90,7 @@ def test_the_first_job_calls_a_tick_as_the_schedule_does(deployment: Deployment,
     """Those after it count on that one; once a tick has drained all and left, the next one calls again."""
     deployment.create("note")
     assert tick_server.called()
-    (awake,) = deployment.redis.scan_iter("*:awake")
+    (awake,) = deployment.redis.scan_iter("*:active")
     assert 0 < deployment.redis.pttl(awake) <= 10_000  # one that never comes is not counted on for longer
     deployment.create("note")
     assert tick_server.was_left_alone()
@@ -106,7 +106,7 @@ def test_a_tick_that_waits_for_it_is_enough(deployment: Deployment, tick_server:
     assert tick_server.called()
     lingering = threading.Thread(target=deployment.tick, args=(40, 30))
     lingering.start()
-    while "called" in owner(deployment):  # pytest's time limit ends a vain wait
+    while "triggered" in owner(deployment):  # pytest's time limit ends a vain wait
         time.sleep(0.01)
     now = deployment.create("note")
     lingering.join()
@@ -117,7 +117,7 @@ def test_a_tick_that_waits_for_it_is_enough(deployment: Deployment, tick_server:
 
 def owner(deployment: Deployment) -> str:
     """Return who is awake, and until when; empty when nobody is."""
-    said = " ".join(str(deployment.redis.get(key)) for key in deployment.redis.scan_iter("*:awake"))
+    said = " ".join(str(deployment.redis.get(key)) for key in deployment.redis.scan_iter("*:active"))
     return "" if "left" in said else said
 
 
@@ -153,7 +153,7 @@ def test_a_job_that_comes_while_a_tick_ends_is_run_by_it(
     """It was told that the tick is awake; its last job ends before that answer is back, and it looks once more."""
     index, record = app.index(), app.record()
     assert index is not None
-    step, page = index.step, record.page
+    step, page = index.sync_and_claim, record.page
     late: list[str] = []
     paged = [False]
 
@@ -164,14 +164,14 @@ def test_a_job_that_comes_while_a_tick_ends_is_run_by_it(
     def slow(*args: Any, **more: Any) -> Claimed:
         answer = step(*args, **more)
         ask = args[3] if len(args) > 3 else more.get("ask", NO_OPTIONS)
-        if paged[0] and ask.tick and ask.tick.busy and not answer.claimed and not late:
+        if paged[0] and ask.tick and ask.tick.works and not answer.claims and not late:
             late.append(deployment.create("note"))
             while deployment.job(first)["status"] != "completed":
                 time.sleep(0.01)
             time.sleep(0.1)  # the answer to the settle reaches the tick
         return answer
 
-    monkeypatch.setattr(index, "step", slow)
+    monkeypatch.setattr(index, "sync_and_claim", slow)
     monkeypatch.setattr(record, "page", seen)
     first = deployment.create("slow", {"seconds": 1})
     assert tick_server.called()
@@ -296,15 +296,15 @@ def evicting(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the index lose who is awake before each step, and tell so."""
     index = app.index()
     assert index is not None
-    step = index.step
+    step = index.sync_and_claim
 
     def evicted(*args: Any, **more: Any) -> Claimed:
-        for key in deployment.redis.scan_iter("*:awake"):
+        for key in deployment.redis.scan_iter("*:active"):
             deployment.redis.delete(key)
         answer = step(*args, **more)
-        return replace(answer, lost=answer.asleep)
+        return replace(answer, forgot=answer.must_trigger)
 
-    monkeypatch.setattr(index, "step", evicted)
+    monkeypatch.setattr(index, "sync_and_claim", evicted)
 
 
 @pytest.mark.parametrize("url", [None, "redis://127.0.0.1:1"])
@@ -402,7 +402,7 @@ def test_a_woken_tick_calls_no_others(deployment: Deployment, monkeypatch: pytes
     monkeypatch.setenv("ASYNC_SLOTS", "1")
     forget()
     deployment.insert("slow", 60, '{"seconds": 0.3}')
-    assert app.run(app.tick(12, woken=True)).drainers == 0
+    assert app.run(app.tick(12, triggered=True)).drainers == 0
 
 
 @pytest.mark.parametrize("session", ["", "a/session+token=="])
@@ -413,8 +413,8 @@ def test_a_call_of_lambda_is_signed_as_botocore_does(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_SESSION_TOKEN", session)
     url = "https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/arn%3Aaws%3Alambda%3A1/invocations"
     at = datetime(2026, 11, 24, 15, 10, 30, tzinfo=UTC)
-    ours = invoke_lambda.signed(url, {"X-Amz-Invocation-Type": "Event"}, b'{"woken": true}', "eu-west-1", at)
-    theirs = AWSRequest("POST", url, {"X-Amz-Invocation-Type": "Event"}, b'{"woken": true}')
+    ours = invoke_lambda.signed(url, {"X-Amz-Invocation-Type": "Event"}, b'{"triggered": true}', "eu-west-1", at)
+    theirs = AWSRequest("POST", url, {"X-Amz-Invocation-Type": "Event"}, b'{"triggered": true}')
     credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", session or None)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: at.replace(tzinfo=None))
     SigV4Auth(credentials, "lambda", "eu-west-1").add_auth(theirs)

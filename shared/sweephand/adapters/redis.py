@@ -96,13 +96,13 @@ def key_of(installation: str, type_: str, priority: int) -> str:
 
 
 def _kick_key(installation: str) -> str:
-    return f"{_prefix(installation)}:kick"
+    return f"{_prefix(installation)}:notification"
 
 
 def _fixed_keys(installation: str) -> list[str]:
     prefix = _prefix(installation)
     lanes = [f"{prefix}:lanes:{priority}" for priority in range(MAX_PRIORITY + 1)]
-    return [f"{prefix}:generation", _kick_key(installation), f"{prefix}:awake", *lanes]
+    return [f"{prefix}:generation", _kick_key(installation), f"{prefix}:active", *lanes]
 
 
 def _prefix(installation: str) -> str:
@@ -149,7 +149,7 @@ class RedisIndex:
         self._lock = threading.Lock()
         self._sha = ""
 
-    def step(
+    def sync_and_claim(
         self,
         installation: str,
         moves: IndexUpdates,
@@ -169,18 +169,18 @@ class RedisIndex:
         argument = _argument(places, moves, (), ClaimOptions(), dry=True)
         return self._asked(lambda: int(self._call(places, argument)[0]))
 
-    def when(self, installation: str, job: Due) -> int | None:
+    def look_up(self, installation: str, job: Due) -> int | None:
         """See the port."""
         key = key_of(installation, job.type, job.priority)
         found = self._asked(lambda: self._connected().eval(WHEN, 1, key, job.id))
         return None if found is None else int(found)
 
-    def listen(self, installation: str, woken: Callable[[Lane | None], None]) -> "Kicks":
+    def listen(self, installation: str, notified: Callable[[Lane | None], None]) -> "Kicks":
         """See the port. Costs a connection, and one command in each LISTEN seconds."""
         return Kicks(
             lambda: self._server.client(answer_timeout=LISTEN + ANSWER_TIMEOUT, tries=1),
             _kick_key(installation),
-            woken,
+            notified,
         )
 
     def close(self) -> None:
@@ -216,7 +216,7 @@ class RedisIndex:
                 client.zrem(key, member)
         said = tuple(f"{member[:80]!r} in {key}" for key, member in answer.foreign)
         log.error("the index held %d members that are no job's: %s", len(said), "; ".join(said[:5]))
-        return dataclasses.replace(answer.step, bad=said)
+        return dataclasses.replace(answer.step, foreign=said)
 
     def _asked(self, ask: Callable[[], Answer]) -> Answer:
         try:
@@ -257,8 +257,8 @@ class Kicks:
     and keep the kick from who listens then.
     """
 
-    def __init__(self, connect: Callable[[], Client], key: str, woken: Callable[[Lane | None], None]) -> None:
-        self._connect, self._key, self._woken = connect, key, woken
+    def __init__(self, connect: Callable[[], Client], key: str, notified: Callable[[Lane | None], None]) -> None:
+        self._connect, self._key, self._notified = connect, key, notified
         self._client: Client | None = None
         self._closed = threading.Event()
         threading.Thread(target=self._listen, name="sweephand-kicks", daemon=True).start()
@@ -279,8 +279,8 @@ class Kicks:
                 heard = True
             except Exception as e:  # noqa: BLE001 - a thread that ended would leave its tick deaf
                 if heard and not self._closed.is_set():
-                    log.warning("not woken by new jobs for a while: %s", type(e).__name__)
-                    self._woken(None)  # what was created meanwhile is seen now, or the index is known to be away
+                    log.warning("not notified by new jobs for a while: %s", type(e).__name__)
+                    self._notified(None)  # what was created meanwhile is seen now, or the index is known to be away
                 heard = False
                 self._closed.wait(DEAF)
             else:
@@ -292,7 +292,7 @@ class Kicks:
 
     def _pass_on(self, kick: bytes) -> None:
         if not self._closed.is_set():
-            self._woken(_lane_of(kick))
+            self._notified(_lane_of(kick))
             return
         assert self._client is not None
         with contextlib.suppress(RedisError, OSError):  # closed while it connected: the kick is for another
@@ -319,23 +319,23 @@ def _argument(
     return json.dumps(
         {
             "hold": ask.hold_ms,
-            "rooms": [max(0, quota.room) for quota in quotas],
+            "capacities": [max(0, quota.room) for quota in quotas],
             "lanes": [
                 [lane.priority, lane.type, pool, *([upto[lane]] if lane in upto else [])]
                 for lane, pool in zip(places.lanes, places.pools, strict=True)
             ],
             "remove": _by_place(places, ((c, (c.id,)) for c in moves.remove)),
-            "wait": [[places.of(c), c.id, c.hold, ms] for c, ms in moves.wait],
-            "back": [[places.of(c), c.id, c.hold, c.score] for c in moves.back],
+            "postpone": [[places.of(c), c.id, c.held, ms] for c, ms in moves.postpone],
+            "release": [[places.of(c), c.id, c.held, c.score] for c in moves.release],
             "add": _by_place(places, ((d, (d.id, d.wait_ms)) for d in moves.add)),
-            "again": [[places.of(d), d.id, d.wait_ms] for d in moves.again],
+            "requeue": [[places.of(d), d.id, d.wait_ms] for d in moves.requeue],
             "dry": dry,
-            "enter": ask.enter,
-            "kick": f"{ask.kick.priority} {ask.kick.type}" if ask.kick else False,
-            "count": ask.count,
+            "begins": ask.begins,
+            "notify": f"{ask.notify.priority} {ask.notify.type}" if ask.notify else False,
+            "count_due": ask.count_due,
             **({"far": ask.far_ms} if ask.far_ms is not None else {}),
-            **({"wake": [ask.wake.wait_ms, ask.wake.stay_ms]} if ask.wake else {}),
-            **({"tick": ask.tick.name, "stay": ask.tick.stay_ms, "busy": ask.tick.busy} if ask.tick else {}),
+            **({"trigger": [ask.trigger.wait_ms, ask.trigger.stay_ms]} if ask.trigger else {}),
+            **({"tick": ask.tick.name, "stay": ask.tick.stay_ms, "works": ask.tick.works} if ask.tick else {}),
         },
         separators=(",", ":"),
     )
@@ -365,10 +365,10 @@ class _Places:
                 self._add(lane.type, lane.priority, number)
         touched: Iterable[Claim | Due] = (
             *moves.remove,
-            *(c for c, _ in moves.wait),
-            *moves.back,
+            *(c for c, _ in moves.postpone),
+            *moves.release,
             *moves.add,
-            *moves.again,
+            *moves.requeue,
         )
         for entry in touched:
             if (entry.type, entry.priority) not in self.at:

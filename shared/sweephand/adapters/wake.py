@@ -11,8 +11,8 @@ from sweephand.domain.errors import ConfigError
 from sweephand.ports.waker import Waker
 
 log = logging.getLogger("sweephand")
-EVENT = {"woken": True}
-"""What a woken tick is called with; it tells the tick function to call no others."""
+EVENT = {"triggered": True}
+"""What a triggered tick is called with; it tells the tick function to call no others."""
 CLOUD_SCHEDULER = "https://cloudscheduler.googleapis.com/v1"
 TIMEOUT = 3.0
 """Seconds: who creates the job is waiting."""

@@ -17,7 +17,7 @@ class Claim(NamedTuple):
     type: str
     priority: int
     score: int
-    hold: int
+    held: int
 
 
 class Lane(NamedTuple):
@@ -41,23 +41,23 @@ class IndexUpdates:
 
     remove: list[Claim] = field(default_factory=list)
     """Started or finished: not to be looked at again."""
-    wait: list[tuple[Claim, int]] = field(default_factory=list)
+    postpone: list[tuple[Claim, int]] = field(default_factory=list)
     """Not to be looked at for so many ms; left alone where another has claimed it since."""
-    back: list[Claim] = field(default_factory=list)
+    release: list[Claim] = field(default_factory=list)
     """Handed back unstarted, to the place where it was; left alone where another has claimed it since."""
     add: list[Due] = field(default_factory=list)
     """To be looked at when due; never moves what is there."""
-    again: list[Due] = field(default_factory=list)
+    requeue: list[Due] = field(default_factory=list)
     """Settled, and pending again: to be looked at when due, also where a tick that saw it leased has put it off."""
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to do."""
-        return bool(self.remove or self.wait or self.back or self.add or self.again)
+        return bool(self.remove or self.postpone or self.release or self.add or self.requeue)
 
     @property
-    def brought_back(self) -> Lane | None:
+    def reopened(self) -> Lane | None:
         """Return the lane of a job that was claimed and is to be looked at again; None where there is none."""
-        entries: list[Claim | Due] = [*self.again[:1], *self.back[:1]]
+        entries: list[Claim | Due] = [*self.requeue[:1], *self.release[:1]]
         return Lane(entries[0].type, entries[0].priority) if entries else None
 
 
@@ -67,15 +67,15 @@ class ClaimOptions:
 
     hold_ms: int = 0
     """How long a claim holds."""
-    enter: bool = False
+    begins: bool = False
     """A scheduled tick begins: it gets a generation of its own, and who waits for a kick is woken."""
-    kick: Lane | None = None
-    """Wake who waits: there is something new in this lane."""
-    count: bool = False
+    notify: Lane | None = None
+    """TriggerRequest who waits: there is something new in this lane."""
+    count_due: bool = False
     """Count what is due and not claimed."""
-    wake: "Wake | None" = None
+    trigger: "TriggerRequest | None" = None
     """Tell whether no tick is awake; the caller calls one then, and for some seconds it is counted on."""
-    tick: "Awake | None" = None
+    tick: "ActiveTick | None" = None
     """The caller is a tick."""
     far_ms: int | None = None
     """Pull in what is added, due, and there already at a place further away than this: no claim holds so long."""
@@ -84,7 +84,7 @@ class ClaimOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Wake:
+class TriggerRequest:
     """Asks for a tick that stays awake for another `wait_ms`; one that is called stays for `stay_ms`."""
 
     wait_ms: int
@@ -92,13 +92,13 @@ class Wake:
 
 
 @dataclass(frozen=True, slots=True)
-class Awake:
+class ActiveTick:
     """A tick, which counts as awake when it claims, is busy, or would wait for what comes due next."""
 
     name: str
     stay_ms: int
     """How long it would wait for something to come due."""
-    busy: bool
+    works: bool
     """It runs handlers, and will look again within a second."""
 
 
@@ -106,7 +106,7 @@ class Awake:
 class Claimed:
     """What one call claimed, and what it saw."""
 
-    claimed: Sequence[Claim]
+    claims: Sequence[Claim]
     added: int
     """How many of `add` were not there before."""
     grown: frozenset[Lane] = frozenset()
@@ -117,17 +117,17 @@ class Claimed:
     """How long until something is due in the lanes of the quotas; told when nothing was claimed."""
     coming: Sequence[tuple[Lane, int]] = ()
     """Lanes that come due next, whoever may run them, and in how many ms; told when nothing was claimed."""
-    more: Sequence[Lane] = ()
+    due_lanes: Sequence[Lane] = ()
     """Lanes that are due after this step, whoever may run them: what has waited longest for a turn first."""
-    due: int = 0
+    due_count: int = 0
     """How many are due and were not claimed, if that was asked."""
-    asleep: bool = False
+    must_trigger: bool = False
     """No tick was awake, if that was asked: the caller is to call one."""
-    lost: bool = False
+    forgot: bool = False
     """Nothing was known of ticks at all: the index may have lost it."""
-    awake: bool = False
+    is_active: bool = False
     """The tick that asked counts as awake."""
-    bad: Sequence[str] = ()
+    foreign: Sequence[str] = ()
     """Members and keys that were no job's, in words; they have been removed."""
 
 
@@ -146,7 +146,7 @@ class Listener(Protocol):
 class Index(Protocol):
     """The index's verbs."""
 
-    def step(
+    def sync_and_claim(
         self,
         installation: str,
         moves: IndexUpdates,
@@ -164,13 +164,13 @@ class Index(Protocol):
         """Return how many of `jobs` are not in the index."""
         ...
 
-    def when(self, installation: str, job: Due) -> int | None:
+    def look_up(self, installation: str, job: Due) -> int | None:
         """Return in how many ms the index will look at a job, 0 or less when it is due; None if it has it not."""
         ...
 
-    def listen(self, installation: str, woken: Callable[[Lane | None], None]) -> Listener:
-        """Call `woken`, from another thread, whenever there is a kick, with its lane; not while there is no answer.
+    def listen(self, installation: str, notified: Callable[[Lane | None], None]) -> Listener:
+        """Call `notified` with the lane of each notification, from another thread, until the listener is closed.
 
-        Returns at once, whatever the index does.
+        Returns at once, whatever the index does. `None` for the lane tells that notifications may have been missed.
         """
         ...

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sweephand.domain.errors import IndexUnavailableError
 from sweephand.ports.background import Background
 from sweephand.ports.clock import Clock
-from sweephand.ports.index import Claimed, ClaimOptions, Index, IndexUpdates, Lane, Wake
+from sweephand.ports.index import Claimed, ClaimOptions, Index, IndexUpdates, Lane, TriggerRequest
 from sweephand.ports.record import Created, Due
 from sweephand.ports.waker import Waker
 
@@ -45,7 +45,7 @@ class _News:
 
     created: Created
     due: Sequence[Due]
-    wake: Wake | None
+    trigger: TriggerRequest | None
     at: float
     """When the record had answered."""
     told: bool = False
@@ -77,8 +77,10 @@ class Announcer:
         if not due:
             return
         waits = [job.wait_ms for job in due if job.wait_ms <= self._reach.wake_within_ms]
-        wake = Wake(max(waits), self._reach.wake_within_ms) if self._waker is not None and waits else None
-        news = _News(created, due, wake, self._clock.monotonic())
+        trigger = (
+            TriggerRequest(max(waits), self._reach.wake_within_ms) if self._waker is not None and waits else None
+        )
+        news = _News(created, due, trigger, self._clock.monotonic())
         if self._index is not None and self._may_step():
             index = self._index
             if not self._background.does(lambda: self._tell(index, news), PATIENCE) and self._failed(news):
@@ -94,8 +96,8 @@ class Announcer:
         step: Claimed | None = None
         try:
             first = news.due[0]
-            ask = ClaimOptions(kick=Lane(first.type, first.priority), wake=news.wake)
-            step = index.step(news.created.installation, IndexUpdates(add=list(news.due)), ask=ask)
+            ask = ClaimOptions(notify=Lane(first.type, first.priority), trigger=news.trigger)
+            step = index.sync_and_claim(news.created.installation, IndexUpdates(add=list(news.due)), ask=ask)
         except IndexUnavailableError as e:
             if self._failed(news):
                 log.warning("not indexed, the next tick will: %s", e)
@@ -106,7 +108,7 @@ class Announcer:
                 self._wake_if(news, None)
         else:
             self._answered(news)
-            if step.asleep:
+            if step.must_trigger:
                 self._wake_if(news, step)
 
     def _may_step(self) -> bool:
@@ -138,11 +140,11 @@ class Announcer:
 
     def _wake_without_index(self, news: _News, within: float) -> None:
         """Call a tick unless the record knows of one, and wait `within` seconds for the call to be made."""
-        if news.wake is not None and self._must_call(news, None):
+        if news.trigger is not None and self._must_call(news, None):
             self._background.does(self._call, within)
 
     def _wake_if(self, news: _News, step: Claimed | None) -> None:
-        if news.wake is not None and self._must_call(news, step):
+        if news.trigger is not None and self._must_call(news, step):
             self._call()
 
     def _must_call(self, news: _News, step: Claimed | None) -> bool:
@@ -158,7 +160,7 @@ class Announcer:
             since = self._clock.monotonic() - self._called_at
             if step is None and asked_ms is not None and asked_ms < ASKED_MS and since < ARRIVAL:
                 return False  # it may be at work still, or have left: one call in a while makes sure
-            if step is not None and step.lost and since < FORGETFUL:
+            if step is not None and step.forgot and since < FORGETFUL:
                 return False
             came = asked_ms is not None and news.at - asked_ms / 1000 > self._called_at
             if since < ARRIVAL and not came:

@@ -37,15 +37,15 @@ class Claimer:
         """Told by the record's first page."""
         self.superseded = False
         """A newer scheduled tick has begun."""
-        self.awake = False
-        """This tick counts as awake: who creates a job relies on it."""
+        self.active = False
+        """This tick counts as active: who creates a job relies on it."""
         self.next_due_at = math.inf
         """When something comes due, on the clock's time; known after a step that claimed nothing."""
         self._back_at = -math.inf
         self._generation: int | None = None
         self._listener: Listener | None = None
         self._hung = False  # a call has not come back that is waited for no more
-        self._due: list[Lane] = []  # told by the last step, or by a kick
+        self._due: list[Lane] = []  # told by the last step, or by a notification
         self._seen: dict[Lane, None] = {}  # on pages, or told as coming
         self._page: tuple[Page, Sequence[str]] | None = None  # added by the next step, and of which types
         self._bounds: dict[Lane, tuple[int, float]] = {}
@@ -84,14 +84,14 @@ class Claimer:
         while True:
             quotas = self._quotas(rooms, named)
             step = await self.step(quotas, replace(ask, upto_ms=self._upto_ms()))
-            if step is None or step.claimed:
+            if step is None or step.claims:
                 return step
             named.update(lane for quota in quotas for lane in quota.lanes)
             able = {type_ for types, room in rooms if room for type_ in types}
-            if not any(lane.type in able and lane not in named for lane in step.more):
+            if not any(lane.type in able and lane not in named for lane in step.due_lanes):
                 self._expect(step, {type_ for types, _ in rooms for type_ in types})
                 return step
-            ask = replace(ask, enter=False, kick=None)
+            ask = replace(ask, begins=False, notify=None)
 
     async def step(self, quotas: Sequence[ClaimQuota] = (), ask: ClaimOptions = NO_OPTIONS) -> Claimed | None:
         """Carry out the moves that have gathered, and claim; None when the index does not answer.
@@ -106,7 +106,7 @@ class Claimer:
         page, self._page = self._page, None
         at = self._clock.monotonic()
         try:
-            step = await self._bounded_wait(lambda: index.step(self.installation, moves, quotas, ask))
+            step = await self._bounded_wait(lambda: index.sync_and_claim(self.installation, moves, quotas, ask))
         except IndexUnavailableError as e:
             log.warning("working without the index: %s", e)
             self._report.index_errors += 1
@@ -114,8 +114,8 @@ class Claimer:
             self._bounds.clear()
             return None
         self._report.restored += step.added
-        self._report.index_foreign += len(step.bad)
-        self._report.index_foreign_named = [*self._report.index_foreign_named, *step.bad][:10]
+        self._report.index_foreign += len(step.foreign)
+        self._report.index_foreign_named = [*self._report.index_foreign_named, *step.foreign][:10]
         if page is not None:
             self._bound(*page, step.grown, at)
         if quotas:
@@ -187,15 +187,15 @@ class Claimer:
             self._generation = step.generation
         self.superseded = step.generation > self._generation
         if self.superseded:
-            self.close()  # a kick wakes one that listens: the newer, which waits for nothing else
-        self.awake = step.awake
-        self._due = list(step.more)
+            self.close()  # one listener takes a notification: the newer tick waits for nothing else
+        self.active = step.is_active
+        self._due = list(step.due_lanes)
         if len(self._seen) > 4 * NAMED:  # what matters of them is told as due or coming
             self._seen = dict.fromkeys(
-                lane for claim in step.claimed for lane in (Lane(claim.type, claim.priority),)
+                lane for claim in step.claims for lane in (Lane(claim.type, claim.priority),)
             )
         self._seen.update(dict.fromkeys(lane for lane, _ in step.coming))
-        if step.claimed:
+        if step.claims:
             self.next_due_at = math.inf
 
     def _bound(self, page: Page, types: Sequence[str], grown: frozenset[Lane], at: float) -> None:
@@ -220,17 +220,17 @@ class Claimer:
         }
 
     def listen(self, wakeup: Signal) -> None:
-        """Begin to listen for kicks, once, unless a newer tick does."""
+        """Begin to listen for notifications, once, unless a newer tick does."""
         if self._listener is not None or self.superseded or not self.up:
             return
         assert self._index is not None
         loop = asyncio.get_running_loop()
 
-        def woken(lane: Lane | None) -> None:
+        def notified(lane: Lane | None) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(wakeup.kick, lane)
+                loop.call_soon_threadsafe(wakeup.notify, lane)
 
-        self._listener = self._index.listen(self.installation, woken)
+        self._listener = self._index.listen(self.installation, notified)
 
     def close(self) -> None:
         """Stop listening."""

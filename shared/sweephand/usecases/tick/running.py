@@ -24,13 +24,13 @@ log = logging.getLogger("sweephand")
 class Running:
     """Takes what was started, enters it as there is room, and settles what ends.
 
-    `happened` is called whenever a job ends or is settled; `moves()` is what the index is to follow.
+    `changed` is called whenever a job ends or is settled; `moves()` is what the index is to follow.
     """
 
     def __init__(
-        self, parts: Dependencies, report: Report, moves: Callable[[], IndexUpdates], happened: Callable[[], None]
+        self, parts: Dependencies, report: Report, moves: Callable[[], IndexUpdates], changed: Callable[[], None]
     ) -> None:
-        self._parts, self._report, self._moves, self._happened = parts, report, moves, happened
+        self._parts, self._report, self._moves, self._changed = parts, report, moves, changed
         self._claims: dict[str, Claim] = {}
         self._lease_until: dict[
             str, tuple[float, str]
@@ -118,7 +118,7 @@ class Running:
     def _give_back(self, work: Work) -> None:
         until, _ = self._lease_until.pop(work.start.id)
         self._settler.put(Settlement(work.start.id, work.start.token, Release()), until=until)
-        self._happened()
+        self._changed()
 
     def _finished(self, work: Work, outcome: Outcome) -> None:
         start = work.start
@@ -133,7 +133,7 @@ class Running:
             lease = lease_until - self._parts.clock.monotonic()
             decision = decide(attempt, outcome, jitter=self._parts.chance.jitter(), lease=lease)
             self._settler.put(Settlement(start.id, start.token, decision), until=lease_until)
-        self._happened()
+        self._changed()
 
     def _bad(self, id_: str, error: str) -> None:
         self._report.note_bad(id_, error)
@@ -142,7 +142,7 @@ class Running:
         self._report.busy_settles = self._settler.busy
         for settlement, settled in answers:
             self._note(settlement, settled)
-        self._happened()
+        self._changed()
 
     def _note(self, settlement: Settlement, settled: Settled) -> None:
         claim = self._claims.pop(
@@ -161,7 +161,7 @@ class Running:
             case Release():
                 self._report.returned += 1
         if claim and settled.wait_ms is not None and settled.wait_ms <= self._parts.horizon_ms:
-            self._moves().again.append(Due(claim.id, claim.type, claim.priority, settled.wait_ms))
+            self._moves().requeue.append(Due(claim.id, claim.type, claim.priority, settled.wait_ms))
 
 
 def by_id(claimed: Sequence[Claim]) -> dict[str, Claim]:

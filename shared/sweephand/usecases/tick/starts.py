@@ -14,10 +14,10 @@ Call = Callable[["asyncio.Task[None] | None"], Coroutine[Any, Any, None]]
 
 
 class StartCalls:
-    """Keeps at most MOST calls under way; `happened` is called when one has ended."""
+    """Keeps at most MOST calls under way; `changed` is called when one has ended."""
 
-    def __init__(self, happened: Callable[[], None]) -> None:
-        self._happened = happened
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
         self._tasks: deque[asyncio.Task[None]] = deque()
         self._claimed: Counter[Isolation] = Counter()
 
@@ -47,7 +47,7 @@ class StartCalls:
             await call
         finally:
             self._claimed.subtract(count)
-            self._happened()
+            self._changed()
 
     async def finish(self) -> None:
         """Wait for all; raises what the first that failed raised."""

@@ -19,7 +19,7 @@ from sweephand.domain.errors import (
     RecordUnavailableError,
 )
 from sweephand.domain.handler import Isolation
-from sweephand.ports.index import Awake, Claim, ClaimOptions
+from sweephand.ports.index import ActiveTick, Claim, ClaimOptions
 from sweephand.ports.record import Page, Started, Unknown, Verdict
 from sweephand.usecases.tick.fan_out import FanOut
 from sweephand.usecases.tick.index_side import Claimer
@@ -84,8 +84,8 @@ class Tick:
         self._report = Report(budget_ms=round(limits.budget * 1000))
         self._wakeup = Signal()
         self._index = Claimer(parts.index, parts.clock, parts.background, self._report)
-        self._running = Running(parts, self._report, lambda: self._index.moves, self._wakeup.happened)
-        self._starts = StartCalls(self._wakeup.happened)
+        self._running = Running(parts, self._report, lambda: self._index.moves, self._wakeup.set)
+        self._starts = StartCalls(self._wakeup.set)
         self._suspects: dict[str, Claim] = {}
         self._skip: dict[str, float] = {}  # ids to leave alone, and until when
         self._page = NO_PAGE
@@ -105,7 +105,7 @@ class Tick:
         """Start nothing more; what runs is finished, the rest handed back."""
         self._stopping = True
         self._fan_out.stop()
-        self._wakeup.happened()
+        self._wakeup.set()
 
     async def run(self) -> Report:
         """Do the work and return the report.
@@ -189,23 +189,23 @@ class Tick:
 
     async def _start_due(self, quotas: Sequence[Quota]) -> bool:
         """Claim what is due and start it; tell whether there was any."""
-        enter = not self._index.entered and self._limits.linger > 0
+        begins = not self._index.entered and self._limits.linger > 0
         count = self._fan_out.wants_to_know()
         waits = self._limits.linger > 0 and not self._index.superseded
-        kick = None if waits else self._index.moves.brought_back  # this tick will not wait for it
+        notify = None if waits else self._index.moves.reopened  # this tick will not wait for it
         self._index.told(self._wakeup.lanes)
         self._wakeup.lanes.clear()
         ask = ClaimOptions(
-            HOLD_MS, enter=enter, kick=kick, count=count, tick=self._awake(), far_ms=HOLD_MS + FAR_MS
+            HOLD_MS, begins=begins, notify=notify, count_due=count, tick=self._active(), far_ms=HOLD_MS + FAR_MS
         )
         page_moves = bool(self._index.moves.add)
         step = await self._index.claim([(quota.types, quota.room) for quota in quotas], ask)
         if step is not None and count:
-            self._fan_out.call(step.due, self._left, self._running.longest)
+            self._fan_out.call(step.due_count, self._left, self._running.longest)
         if step is not None and page_moves:
             able = {type_ for quota in quotas if quota.room for type_ in quota.types}
             self._gave = any(lane.type in able for lane in step.grown)
-        claimed = list(step.claimed) if step is not None else self._due_on_page(quotas)
+        claimed = list(step.claims) if step is not None else self._due_on_page(quotas)
         if step is None and self._fresh:
             self._gave = bool(claimed)
         if claimed:
@@ -218,13 +218,13 @@ class Tick:
             self._fan_out.idle()
         return bool(claimed)
 
-    def _awake(self) -> Awake:
+    def _active(self) -> ActiveTick:
         """Say how long this tick takes what is created meanwhile: what creates a job relies on it."""
         stay = 0.0
         if not self._index.superseded and not self._running.stuck:
             stay = self._linger_ends() - self._parts.clock.monotonic()
-        busy = self._running.busy > 0 or self._starts.under_way
-        return Awake(self._name, max(0, round(stay * 1000)), busy=busy)
+        works = self._running.busy > 0 or self._starts.under_way
+        return ActiveTick(self._name, max(0, round(stay * 1000)), works=works)
 
     def _due_on_page(self, quotas: Sequence[Quota]) -> list[Claim]:
         """Return what is due on a fresh page, as far as there is room: the batch where there is no index."""
@@ -396,11 +396,11 @@ class Tick:
                     self._index.moves.remove.append(claim)
                     self._report.skipped += 1
                 case Verdict.EARLY | Verdict.LEASED:
-                    self._index.moves.wait.append((claim, wait_ms or 0))
+                    self._index.moves.postpone.append((claim, wait_ms or 0))
                     self._report.skipped += 1
                 case Verdict.BUSY:
                     wait = wait_ms or SUSPECT_WAIT_MS
-                    self._index.moves.wait.append((claim, wait))
+                    self._index.moves.postpone.append((claim, wait))
                     until = self._parts.clock.monotonic() + wait / 1000
                     self._skip[id_] = max(until, self._skip.get(id_, until))
                     self._report.busy_starts += 1
@@ -409,12 +409,12 @@ class Tick:
                 case Verdict.EXCLUSIVE:
                     # Left to other ticks: one that kills its function would hold back all that are kept here.
                     if self._running.busy or started.starts:  # this one will not come to them soon
-                        self._index.moves.wait.append((claim, SUSPECT_WAIT_MS))
+                        self._index.moves.postpone.append((claim, SUSPECT_WAIT_MS))
                     else:
-                        self._index.moves.back.append(claim)
+                        self._index.moves.release.append(claim)
                     self._report.returned += 1
                 case Verdict.DEFERRED:
-                    self._index.moves.back.append(claim)
+                    self._index.moves.release.append(claim)
                     self._report.returned += 1
 
     # ------------------------------------------------------------------ wait
@@ -435,18 +435,18 @@ class Tick:
         until = self._parts.clock.monotonic() + POLL
         self._listen()
         full = [pool for pool in self._running.pools.values() if not pool.room()]
-        while self._running.busy and not self._stopping and not self._wakeup.kicked:
+        while self._running.busy and not self._stopping and not self._wakeup.notified:
             if any(pool.room() for pool in full):
                 break
             left = min(until, self._index.next_due_at) - self._parts.clock.monotonic()
             if left <= 0:
                 break
             await self._wait(left)
-        self._wakeup.kicked = False
+        self._wakeup.notified = False
         self._fresh = self._fresh and self._parts.clock.monotonic() < until
 
     async def _linger(self) -> bool:
-        """Wait for the next job that is known to come due, or for a kick; tell whether to look again.
+        """Wait for the next job that is known to come due, or for a notification; tell whether to look again.
 
         No: nothing comes due in time, lingering is off, or the next tick has taken over. An idle system is left
         at once, so it costs nothing. A process that a handler cannot be ended in is not kept waiting.
@@ -457,12 +457,12 @@ class Tick:
             return False
         self._listen()
         until = next_due_at if self._index.up else min(next_due_at, now + BLIND_POLL)
-        while not self._wakeup.kicked and not self._stopping:
+        while not self._wakeup.notified and not self._stopping:
             left = until - self._parts.clock.monotonic()
             if left <= 0:
                 break
             await self._wait(left)
-        self._wakeup.kicked = False
+        self._wakeup.notified = False
         self._fresh = self._fresh and self._index.up
         self._report.lingered_ms += round((self._parts.clock.monotonic() - now) * 1000)
         return True
@@ -474,11 +474,11 @@ class Tick:
         return self._page_at + min(waits) / 1000 if waits else math.inf
 
     async def _stays(self, quotas: Sequence[Quota]) -> bool:
-        """Look once more where the last step said that this tick is awake: this one says that it is not.
+        """Look once more where the last step said that this tick is active: this one says that it is not.
 
-        What was created since is either found by it, or finds nobody awake.
+        What was created since is either found by it, or finds no active tick.
         """
-        return self._index.awake and (await self._start_due(quotas) or await self._linger())
+        return self._index.active and (await self._start_due(quotas) or await self._linger())
 
     def _linger_ends(self) -> float:
         return min(self._began + self._limits.linger, self._deadline - MARGIN)
@@ -522,7 +522,7 @@ class Tick:
                 return
 
     def _hand_back_suspects(self) -> None:
-        self._index.moves.back.extend(self._suspects.values())
+        self._index.moves.release.extend(self._suspects.values())
         self._report.returned += len(self._suspects)
         self._suspects.clear()
 
@@ -530,14 +530,14 @@ class Tick:
 
     async def _wind_up(self) -> None:
         """Let what runs finish, settle it, and hand back what was claimed and not started."""
-        self._index.close()  # a kick is for one that can still start something
+        self._index.close()  # a notification is for a tick that can still start something
         await self._starts.end()
         self._running.take_back()
         await self._wait_until_settled()
         self._hand_back_suspects()
-        if self._index.moves or self._index.awake:
-            kick = self._index.moves.brought_back
-            await self._index.step(ask=ClaimOptions(kick=kick, tick=Awake(self._name, 0, busy=False)))
+        if self._index.moves or self._index.active:
+            notify = self._index.moves.reopened
+            await self._index.step(ask=ClaimOptions(notify=notify, tick=ActiveTick(self._name, 0, works=False)))
         await self._running.end()
 
     async def _prune(self) -> None:

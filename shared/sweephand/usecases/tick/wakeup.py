@@ -7,22 +7,22 @@ from sweephand.ports.index import Lane
 
 
 class Signal:
-    """Set by whatever happens - a job ends, a kick, a stop - and waited for on the event loop."""
+    """Set by whatever happens - a job ends, a notification, a stop - and waited for on the event loop."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-        self.kicked = False
+        self.notified = False
         """A new job was created since this was last set to False."""
         self.lanes: set[Lane] = set()
         """The lanes of such jobs, as far as they were told."""
 
-    def happened(self) -> None:
+    def set(self) -> None:
         """End the wait that is under way."""
         self._event.set()
 
-    def kick(self, lane: Lane | None = None) -> None:
+    def notify(self, lane: Lane | None = None) -> None:
         """Tell that there is a new job, and in which lane."""
-        self.kicked = True
+        self.notified = True
         if lane is not None:
             self.lanes.add(lane)
         self._event.set()
