@@ -51,8 +51,8 @@ class Report:
     failed: int = 0
     skipped: int = 0
     """Claimed ids that were not to be started: cancelled, finished, not yet due, or with another tick."""
-    returned: int = 0
-    """Claimed ids that were handed back unstarted."""
+    released: int = 0
+    """Claimed ids that were handed back: not started, or started and not run."""
     restored: int = 0
     """Jobs that the index had lost, or never had."""
     expired_leases: int = 0
@@ -96,39 +96,34 @@ class Report:
         if len(self.bad) < NAMED:
             self.bad[id_] = error[:200]
 
+    def note_page(self, page: Page, *, whole: bool) -> None:
+        """Count what the record did as it read a page, and take over its ages; `whole`: it was asked for all types."""
+        self.expired_leases += page.rescued
+        self.failed += page.failed
+        for id_, error in page.bad.items():
+            self.note_bad(id_, error)
+        if whole:
+            self.oldest_due_age_s_by_priority = page.oldest
+        self.note_unknown_types(page.unknown)
+
+    def note_unknown_types(self, unknown: UnknownTypes) -> None:
+        """Take over what is known of due types without a handler."""
+        self.unknown_types = unknown.named
+        self.unknown_types_count = unknown.types
+        self.oldest_unknown_due_age_s = unknown.oldest
+        oldest = max(self.oldest_due_age_s_by_priority.values(), default=0.0)
+        self.oldest_due_age_s = max(oldest, self.oldest_unknown_due_age_s)
+
+    def note_index(self, claimed: Claimed) -> None:
+        """Count what the index did as it was asked for claims."""
+        self.restored += claimed.added
+        self.index_foreign += len(claimed.foreign)
+        self.index_foreign_named = [*self.index_foreign_named, *claimed.foreign][:NAMED]
+
     def json(self) -> dict[str, JsonValue]:
         """Return the report as it is printed, logged and answered."""
         return {
-            **{
-                name: getattr(self, name)
-                for name in (
-                    "claimed",
-                    "started",
-                    "completed",
-                    "retried",
-                    "failed",
-                    "skipped",
-                    "returned",
-                    "restored",
-                    "expired_leases",
-                    "late_writes",
-                    "stuck",
-                    "index_errors",
-                    "index_foreign",
-                    "busy_starts",
-                    "busy_settles",
-                    "bad_rows",
-                    "drainers",
-                    "pruned",
-                    "lingered_ms",
-                    "budget_ms",
-                    "duration_ms",
-                    "stopped",
-                    "oldest_due_age_s",
-                    "oldest_unknown_due_age_s",
-                    "unknown_types_count",
-                )
-            },
+            **{name: getattr(self, name) for name in (*UNITS, *PLAIN) if hasattr(self, name)},
             "oldest_due_age_s_by_priority": {str(p): age for p, age in self.oldest_due_age_s_by_priority.items()},
             "unknown_types": dict(self.unknown_types),
             "bad": dict(self.bad),

@@ -1,7 +1,8 @@
-"""What a tick is made of, and how long it goes on."""
+"""What the composition root makes a tick of, and what the stages of one tick share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sweephand.domain.handler import Handler, Isolation
 from sweephand.ports.background import Background
@@ -11,10 +12,10 @@ from sweephand.ports.index import Index
 from sweephand.ports.record import Record
 from sweephand.ports.runner import Runner
 from sweephand.usecases.retention import Retention
-from sweephand.usecases.tick.restore import Restore
-
-MARGIN = 2.0
-"""Seconds of the budget that are kept for settling and reporting after the last handler may have ended."""
+from sweephand.usecases.tick.budget import Budget
+from sweephand.usecases.tick.pages import PageReader
+from sweephand.usecases.tick.report import Report
+from sweephand.usecases.tick.signals import Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +25,21 @@ class Dependencies:
     record: Record
     index: Index | None
     clock: Clock
-    chance: Randomness
+    randomness: Randomness
     handlers: Mapping[str, Handler]
+    """By type: a handler stands under its name and under each of its aliases."""
     runners: Mapping[Isolation, Runner]
-    restorer: Restore
+    pages: PageReader
     horizon_ms: int
     background: Background
     drainers: Drainers | None = None
     retention: Retention | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long a tick goes on, in seconds from its beginning."""
+class Shared(NamedTuple):
+    """What the stages of one tick share."""
 
-    budget: float
-    """For all it does, provided that handlers end within their time limits."""
-    linger: float = 0
-    """For waiting when nothing is due but something will be; 0: it does not wait."""
-    drainers: int = 0
-    """How many further drainers it may call, once. A drainer calls none: drainers that did would never end."""
+    parts: Dependencies
+    budget: Budget
+    signal: Signal
+    report: Report
