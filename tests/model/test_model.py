@@ -26,12 +26,12 @@ from hypothesis.stateful import (
 
 from infra.local.services.services import Services
 from sweephand.adapters import direct as direct_rpc
-from sweephand.adapters.redis import RedisIndex, Server
+from sweephand.adapters.redis import RedisServer
 from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.job import MAX_CRASHES, Idempotency, NewJob
 from sweephand.domain.outcome import Failed, GaveUp
 from sweephand.domain.retry_policy import Attempt, Complete, Decision, Fail, Release, RetryAfter, decide
-from sweephand.ports.index import Claim, ClaimOptions, ClaimQuota, IndexUpdates, Lane
+from sweephand.ports.index import Claim, ClaimOptions, ClaimQuota, Index, IndexUpdates, Lane
 from sweephand.ports.record import CreateOutcome, Settlement, Start, Verdict
 from tests.conftest import empty_record
 
@@ -78,7 +78,7 @@ class Machine(RuleBasedStateMachine):
 
     stack: Services
     record: RpcRecord
-    index: RedisIndex
+    index: Index
     sql: psycopg.Connection
     redis: "redis.Redis"
 
@@ -443,18 +443,19 @@ class Machine(RuleBasedStateMachine):
 def machine(clean: Services) -> Iterator[type[Machine]]:
     """Yield the machine on the real services."""
     rpc = direct_rpc.connect(clean.database_url)
+    server = RedisServer(clean.valkey.url)
 
     class Bound(Machine):
         stack = clean
         record = RpcRecord(rpc)
-        index = RedisIndex(Server(clean.valkey.url))
+        index = Index(server)
         sql = psycopg.connect(clean.database_url, autocommit=True)
         redis = redis.Redis.from_url(clean.valkey.url)
 
     yield Bound
     Bound.sql.close()
     Bound.redis.close()
-    Bound.index.close()
+    server.close()
     rpc.close()
 
 
