@@ -13,7 +13,7 @@ import typer
 from redis.exceptions import AuthenticationError, RedisError
 
 from sweephand import app
-from sweephand.adapters.redis import Server
+from sweephand.adapters.redis import RedisServer
 from sweephand.domain.errors import ConfigError, RecordSetupError, RecordUnavailableError, SweephandError
 
 from .api import colour
@@ -206,7 +206,7 @@ def _index() -> Iterator[Finding]:
         )
         return
     try:
-        client: Any = Server(url).client()
+        client: Any = RedisServer(url).client()
         info = client.info()
         now = client.time()
         client.close()

@@ -104,9 +104,9 @@ def index() -> Index | None:
         return None
     from sweephand.adapters import redis
 
-    made = redis.RedisIndex(redis.Server(settings().redis_url))
-    _open.callback(made.close)
-    return made
+    server = redis.RedisServer(settings().redis_url)
+    _open.callback(server.close)
+    return Index(server)
 
 
 def close() -> None:

@@ -90,7 +90,7 @@ def test_an_index_that_became_a_replica_is_left_for_its_successor(
 ) -> None:
     """After a failover old connections still reach the old server, now read-only: the same call connects anew.
 
-    Guards: `except ReadOnlyError` in `RedisIndex._call`.
+    Guards: `ReadOnlyError` in `RedisServer.run`.
     """
     old = deployment.stack.valkey
     with Proxy(old.port) as proxy, Valkey(tmp_path / "successor", password=old.password) as successor:

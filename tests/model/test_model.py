@@ -26,11 +26,12 @@ from hypothesis.stateful import (
 
 from infra.local.services.services import Services
 from sweephand.adapters import direct as direct_rpc
-from sweephand.adapters.redis import RedisIndex, Server
+from sweephand.adapters.redis import RedisServer
+from sweephand.domain.attempt import Attempt, Claim, Failed, GaveUp
+from sweephand.domain.handler import Handler, Isolation
 from sweephand.domain.job import MAX_CRASHES, Idempotency, NewJob
-from sweephand.domain.outcome import Failed, GaveUp
-from sweephand.domain.retry_policy import Attempt, Complete, Decision, Fail, Release, RetryAfter, decide
-from sweephand.ports.index import Claim, ClaimOptions, ClaimQuota, IndexUpdates, Lane
+from sweephand.domain.retry_policy import Complete, Decision, Fail, Release, RetryAfter, decide
+from sweephand.ports.index import ClaimOptions, ClaimQuota, Index, IndexUpdates, Lane
 from sweephand.ports.record import CreateOutcome, Record, Settlement, Start, Verdict
 from tests.conftest import empty_record
 
@@ -77,7 +78,7 @@ class Machine(RuleBasedStateMachine):
 
     stack: Services
     record: Record
-    index: RedisIndex
+    index: Index
     sql: psycopg.Connection
     redis: "redis.Redis"
 
@@ -442,18 +443,19 @@ class Machine(RuleBasedStateMachine):
 def machine(clean: Services) -> Iterator[type[Machine]]:
     """Yield the machine on the real services."""
     rpc = direct_rpc.connect(clean.database_url)
+    server = RedisServer(clean.valkey.url)
 
     class Bound(Machine):
         stack = clean
         record = Record(rpc)
-        index = RedisIndex(Server(clean.valkey.url))
+        index = Index(server)
         sql = psycopg.connect(clean.database_url, autocommit=True)
         redis = redis.Redis.from_url(clean.valkey.url)
 
     yield Bound
     Bound.sql.close()
     Bound.redis.close()
-    Bound.index.close()
+    server.close()
     rpc.close()
 
 

@@ -163,7 +163,7 @@ def test_a_job_that_comes_while_a_tick_ends_is_run_by_it(
 
     def slow(*args: Any, **more: Any) -> Claimed:
         answer = step(*args, **more)
-        ask = args[3] if len(args) > 3 else more.get("ask", NO_OPTIONS)
+        ask = args[3] if len(args) > 3 else more.get("options", NO_OPTIONS)
         if paged[0] and ask.tick and ask.tick.works and not answer.claims and not late:
             late.append(deployment.create("note"))
             while deployment.job(first)["status"] != "completed":

@@ -32,7 +32,11 @@ _FRAMES = 5
 
 # A tick makes these once for each job: as frozen dataclasses they would take three times as long.
 class Claim(NamedTuple):
-    """A job that the index holds for one tick: its score before the claim, and the score that holds it, in ms."""
+    """A job that the index holds for one tick.
+
+    `score` is when to look at the job, in ms of Redis' clock, as it was before the claim; `held` is the score that
+    hides the job from other ticks until the hold ends, as SQS's visibility timeout hides a message.
+    """
 
     id: str
     type: str

@@ -97,7 +97,7 @@ class Announcer:
         try:
             first = news.due[0]
             ask = ClaimOptions(notify=Lane(first.type, first.priority), trigger=news.trigger)
-            step = index.sync_and_claim(news.created.installation, IndexUpdates(add=list(news.due)), ask=ask)
+            step = index.sync_and_claim(news.created.installation, IndexUpdates(add=list(news.due)), options=ask)
         except IndexUnavailableError as e:
             if self._failed(news):
                 log.warning("not indexed, the next tick will: %s", e)

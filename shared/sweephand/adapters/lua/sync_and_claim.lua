@@ -50,33 +50,42 @@
 --   9  grown         the lanes that got a new job
 --   10 forgot        1: the index knows nothing of any tick; it may have lost that
 --   11 next          ms until a lane with a quota comes due; -1 if none does, or if this call claimed anything
+--   12 deleted       keys that held another type of value than said above; the script deleted them first
 
-local ask = cjson.decode(ARGV[1])
+local request = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function text(n) return string.format('%.0f', n) end
 local LANES, ACTIVE = 13, KEYS[3]
-local GRACE = 10000 -- ms after which a tick that said no more is not counted on
-local LOOK = 2000 -- ms within which a tick at work looks again for what is due
-local LEFT = 120000 -- ms for which it is known that the last tick has left
-local FAIR = 16 -- members that a lane's turn has at least
-local TOLD = 128 -- due lanes that are told of each priority
-local SOON = 8 -- coming lanes that are told of each priority
+local GRACE = 10000 -- ms after which a silent tick counts as gone; a triggered tick has as long to come
+local LOOK = 2000 -- ms within which a tick that works looks at the index again
+local LEFT = 120000 -- ms for which the index remembers that the last tick has left
+local FAIR = 16 -- jobs that a lane's turn offers at least
+local TOLD = 128 -- due lanes returned for each priority, at most
+local SOON = 8 -- coming lanes returned for each priority, at most
 local function zset(at) return KEYS[LANES + at] end
 local function priorities(priority) return KEYS[4 + priority] end
 
--- First, as a key that holds something else ends the script here, before it has changed anything.
-local generation, active_text = redis.call('GET', KEYS[1]), redis.call('GET', ACTIVE)
-redis.call('LLEN', KEYS[2])
-for at = 4, #KEYS do redis.call('ZCARD', KEYS[at]) end
+-- First, since a key of another type would end the script half-way.
+local deleted = {}
+local function read(command, key)
+  local answer = redis.pcall(command, key)
+  if type(answer) ~= 'table' or not string.find(answer.err or '', 'WRONGTYPE', 1, true) then return answer end
+  redis.call('DEL', key)
+  deleted[#deleted + 1] = key
+  return false
+end
+local generation, active_text = read('GET', KEYS[1]), read('GET', ACTIVE)
+read('LLEN', KEYS[2])
+for at = 4, #KEYS do read('ZCARD', KEYS[at]) end
 
 local touched, order = {}, {}
 local function touch(at)
   if not touched[at] then touched[at] = true; order[#order + 1] = at end
 end
--- Writes when to look at a lane.
+-- Writes when to look at a lane; `served`: it has just had its turn.
 local function look_at(at, served)
-  local lane = ask.lanes[at]
+  local lane = request.lanes[at]
   local key, type = priorities(lane[1]), lane[2]
   local first = redis.call('ZRANGE', zset(at), 0, 0, 'WITHSCORES')[2]
   if not first then redis.call('ZREM', key, type); return end
@@ -91,7 +100,7 @@ local function look_at(at, served)
 end
 
 -- Lua's unpack takes some thousands of values at most.
-for _, row in ipairs(ask.remove) do
+for _, row in ipairs(request.remove) do
   touch(row[1])
   for first = 2, #row, 2000 do
     redis.call('ZREM', zset(row[1]), unpack(row, first, math.min(first + 1999, #row)))
@@ -102,27 +111,27 @@ local function mine(row)
   local score = redis.call('ZSCORE', zset(row[1]), row[2])
   return score and tonumber(score) == row[3]
 end
-for _, row in ipairs(ask.postpone) do
+for _, row in ipairs(request.postpone) do
   touch(row[1])
   if mine(row) then redis.call('ZADD', zset(row[1]), 'XX', text(now + row[4]), row[2]) end
 end
-for _, row in ipairs(ask.release) do
+for _, row in ipairs(request.release) do
   touch(row[1])
   if mine(row) then redis.call('ZADD', zset(row[1]), 'XX', text(row[4]), row[2]) end
 end
 
-for _, row in ipairs(ask.requeue) do
+for _, row in ipairs(request.requeue) do
   touch(row[1])
   local at, score = now + row[3], redis.call('ZSCORE', zset(row[1]), row[2])
   if not score or tonumber(score) > at then redis.call('ZADD', zset(row[1]), text(at), row[2]) end
 end
 
 local added, grown = 0, {}
-for _, row in ipairs(ask.add) do
+for _, row in ipairs(request.add) do
   local key, new = zset(row[1]), 0
   for first = 2, #row, 2000 do
     local last = math.min(first + 1999, #row)
-    if ask.dry then
+    if request.dry then
       for i = first, last, 2 do
         if not redis.call('ZSCORE', key, row[i]) then new = new + 1 end
       end
@@ -134,27 +143,27 @@ for _, row in ipairs(ask.add) do
       end
       local fresh = redis.call('ZADD', key, 'NX', unpack(values))
       new = new + fresh
-      if ask.far and fresh < #values / 2 then
+      if request.far and fresh < #values / 2 then
         for i = first, last, 2 do
           local score = row[i + 1] <= 0 and redis.call('ZSCORE', key, row[i])
-          if score and tonumber(score) > now + ask.far then
+          if score and tonumber(score) > now + request.far then
             redis.call('ZADD', key, 'XX', text(now + row[i + 1]), row[i])
           end
         end
       end
     end
   end
-  if not ask.dry then touch(row[1]) end
+  if not request.dry then touch(row[1]) end
   if new > 0 then grown[#grown + 1] = row[1]; added = added + new end
 end
 for _, at in ipairs(order) do look_at(at, false) end
 
--- Which of the named lanes are due, by priority and, within one, by how long they have waited for a turn.
+-- Finds the named lanes that are due: the highest priority first, then the longest without a turn.
 local ready, wait = {}, -1
-for at, lane in ipairs(ask.lanes) do
-  if lane[3] > 0 and (ask.capacities[lane[3]] or 0) > 0 then
+for at, lane in ipairs(request.lanes) do
+  if lane[3] > 0 and (request.capacities[lane[3]] or 0) > 0 then
     local turn = redis.call('ZSCORE', priorities(lane[1]), lane[2])
-    if not turn and not touched[at] then  -- evicted, or nothing there
+    if not turn and not touched[at] then  -- evicted, or an empty lane
       look_at(at, false)
       turn = redis.call('ZSCORE', priorities(lane[1]), lane[2])
     end
@@ -172,15 +181,15 @@ table.sort(ready, function(a, b)
 end)
 
 local claims, by_key = {}, {}
-local held = text(now + ask.hold)
--- Takes at most `most` from a lane; tells whether there may be more.
-local function take(at, pool, most)
-  local lane, key = ask.lanes[at], zset(at)
+local held = text(now + request.hold)
+-- Claims at most `most` jobs of a lane; tells whether the lane may have more.
+local function take(at, quota, most)
+  local lane, key = request.lanes[at], zset(at)
   local upto = now
   if type(lane[4]) == 'number' and lane[4] < 0 then upto = now + lane[4] end
   local due = redis.call('ZRANGEBYSCORE', key, '-inf', text(upto), 'WITHSCORES', 'LIMIT', 0, most)
   if #due == 0 then return false end
-  ask.capacities[pool] = ask.capacities[pool] - #due / 2
+  request.capacities[quota] = request.capacities[quota] - #due / 2
   for first = 1, #due, 2000 do
     local holds = {}
     for i = first, math.min(first + 1999, #due), 2 do
@@ -207,24 +216,24 @@ while first <= #ready do
     last = last + 1
   end
   local share, full = {}, {}
-  for pool, count in pairs(lanes) do share[pool] = math.max(FAIR, math.floor(ask.capacities[pool] / count)) end
+  for quota, count in pairs(lanes) do share[quota] = math.max(FAIR, math.floor(request.capacities[quota] / count)) end
   for i = first, last - 1 do
-    local at, pool = ready[i][1], ready[i][4]
-    local room = math.min(share[pool], ask.capacities[pool])
-    if room > 0 and take(at, pool, room) then full[#full + 1] = { at, pool } end
+    local at, quota = ready[i][1], ready[i][4]
+    local most = math.min(share[quota], request.capacities[quota])
+    if most > 0 and take(at, quota, most) then full[#full + 1] = { at, quota } end
   end
-  for _, lane in ipairs(full) do  -- what the others did not use
-    if ask.capacities[lane[2]] > 0 then take(lane[1], lane[2], ask.capacities[lane[2]]) end
+  for _, lane in ipairs(full) do  -- share what other lanes did not use
+    if request.capacities[lane[2]] > 0 then take(lane[1], lane[2], request.capacities[lane[2]]) end
   end
   first = last
 end
 for _, claim in ipairs(claims) do look_at(claim[1], true) end
 for _, lane in ipairs(ready) do
-  if not by_key[lane[1]] then look_at(lane[1], false) end  -- it was said to be due, and is not
+  if not by_key[lane[1]] then look_at(lane[1], false) end  -- its place was stale: nothing in it is due
 end
 
 local due_lanes, coming, due_count = {}, {}, 0
-if #ask.capacities > 0 then
+if #request.capacities > 0 then
   local seen, named = 0, 0
   for priority = 9, 0, -1 do
     local key = priorities(priority)
@@ -233,7 +242,7 @@ if #ask.capacities > 0 then
       due_lanes[#due_lanes + 1] = priority
       due_lanes[#due_lanes + 1] = type
     end
-    if ask.count_due then seen = seen + redis.call('ZCOUNT', key, '-inf', text(now)) end
+    if request.count_due then seen = seen + redis.call('ZCOUNT', key, '-inf', text(now)) end
     if #claims == 0 then
       local soon = redis.call('ZRANGEBYSCORE', key, '(' .. text(now), '+inf', 'WITHSCORES', 'LIMIT', 0, SOON)
       for i = 1, #soon, 2 do
@@ -243,8 +252,8 @@ if #ask.capacities > 0 then
       end
     end
   end
-  if ask.count_due then
-    for at, lane in ipairs(ask.lanes) do
+  if request.count_due then
+    for at, lane in ipairs(request.lanes) do
       if lane[3] > 0 then
         local left = redis.call('ZCOUNT', zset(at), '-inf', text(now))
         due_count = due_count + left
@@ -255,9 +264,9 @@ if #ask.capacities > 0 then
   end
 end
 
-if ask.begins then generation = redis.call('INCR', KEYS[1]) end
-if ask.begins or ask.notify then
-  redis.call('LPUSH', KEYS[2], ask.notify or '')
+if request.begins then generation = redis.call('INCR', KEYS[1]) end
+if request.begins or request.notify then
+  redis.call('LPUSH', KEYS[2], request.notify or '')
   redis.call('LTRIM', KEYS[2], 0, 0)
   redis.call('PEXPIRE', KEYS[2], 5000)
 end
@@ -267,23 +276,23 @@ local must_trigger, is_active, forgot = 0, 0, 0
 local owner, until_ms = string.match(active_text or '', '^(%S+) (%d+)$')
 if not owner then forgot = 1 end
 if owner == 'left' then owner = nil end
-if ask.trigger and (not owner or now + ask.trigger[1] > tonumber(until_ms)) then
-  redis.call('SET', ACTIVE, 'triggered ' .. text(now + ask.trigger[2]), 'PX', GRACE)
+if request.trigger and (not owner or now + request.trigger[1] > tonumber(until_ms)) then
+  redis.call('SET', ACTIVE, 'triggered ' .. text(now + request.trigger[2]), 'PX', GRACE)
   must_trigger = 1
-elseif ask.tick then
-  local working = #claims > 0 or ask.works
-  local stays = now + math.max(ask.stay, working and LOOK or 0)
-  local mine = not owner or owner == 'triggered' or owner == ask.tick
-  if working or (wait >= 0 and wait <= ask.stay) then
+elseif request.tick then
+  local working = #claims > 0 or request.works
+  local stays = now + math.max(request.stay, working and LOOK or 0)
+  local mine = not owner or owner == 'triggered' or owner == request.tick
+  if working or (wait >= 0 and wait <= request.stay) then
     if mine or stays > tonumber(until_ms) then
-      redis.call('SET', ACTIVE, ask.tick .. ' ' .. text(stays), 'PX', GRACE + (working and 0 or wait))
+      redis.call('SET', ACTIVE, request.tick .. ' ' .. text(stays), 'PX', GRACE + (working and 0 or wait))
       is_active = 1
     end
-  elseif mine and (owner or ask.stay > 0) then
+  elseif mine and (owner or request.stay > 0) then
     redis.call('SET', ACTIVE, 'left 0', 'PX', LEFT)
   end
 end
 return {
   added, claims, tonumber(generation) or 0, coming, due_count, must_trigger, is_active, due_lanes, grown, forgot,
-  math.ceil(wait),
+  math.ceil(wait), deleted,
 }

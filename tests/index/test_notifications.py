@@ -6,8 +6,7 @@ import pytest
 import redis
 
 from sweephand.adapters import redis as redis_index
-from sweephand.adapters.redis import RedisIndex
-from sweephand.ports.index import ClaimOptions, IndexUpdates, Lane
+from sweephand.ports.index import ClaimOptions, Index, IndexUpdates, Lane
 from tests.index.test_contract import HERE
 from tests.waiting import blocked, wait_until
 
@@ -31,12 +30,12 @@ class Heard:
         return self._woken.acquire(timeout=seconds)
 
 
-def kick(index: RedisIndex) -> None:
+def kick(index: Index) -> None:
     """TriggerRequest one that waits, as creating a job does."""
-    index.sync_and_claim(HERE, IndexUpdates(), ask=ClaimOptions(notify=LANE))
+    index.sync_and_claim(HERE, IndexUpdates(), options=ClaimOptions(notify=LANE))
 
 
-def test_a_kick_is_for_who_still_listens(index: RedisIndex, url: str) -> None:
+def test_a_kick_is_for_who_still_listens(index: Index, url: str) -> None:
     """One that was closed while it waited waits no more, on any kind of server, and takes no kick from another."""
     closed, listening = Heard(), Heard()
     first = index.listen(HERE, closed)
@@ -53,7 +52,7 @@ def test_a_kick_is_for_who_still_listens(index: RedisIndex, url: str) -> None:
 
 
 def test_who_is_closed_before_it_waits_puts_a_kick_back(
-    one_index: RedisIndex, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+    one_index: Index, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where there was no connection to shut yet, it takes the next kick, and leaves it to another."""
     closed, listening = Heard(), Heard()
@@ -70,7 +69,7 @@ def test_who_is_closed_before_it_waits_puts_a_kick_back(
     second.close()
 
 
-def test_a_broken_wait_wakes_and_is_begun_again(one_index: RedisIndex, redis_client: "redis.Redis") -> None:
+def test_a_broken_wait_wakes_and_is_begun_again(one_index: Index, redis_client: "redis.Redis") -> None:
     """What was created while nobody listened is looked for at once, and later kicks are heard."""
     heard = Heard()
     listener = one_index.listen(HERE, heard)
