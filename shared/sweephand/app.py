@@ -5,6 +5,7 @@ What is made is kept for as long as the process lives, so that a warm function f
 
 import functools
 import gc
+import json
 import logging
 import os
 import sys
@@ -19,6 +20,7 @@ from uuid import UUID
 from sweephand import settings as settings_module
 from sweephand.adapters.background import Threads
 from sweephand.adapters.clock import SystemClock
+from sweephand.domain.attempt import Attempt
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.handler import Context, Handler, Isolation
 from sweephand.handlers import registry
@@ -27,23 +29,26 @@ from sweephand.ports.index import Index
 from sweephand.ports.mail import Mailer
 from sweephand.ports.objects import ObjectStore
 from sweephand.ports.record import Record, Rpc
-from sweephand.ports.runner import Runner, Work
+from sweephand.ports.runner import Runner
 from sweephand.usecases.announce import Announcer, Reach
 from sweephand.usecases.create import CreateJobs
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+    from collections.abc import Callable
 
     from werkzeug import Request
 
+    from sweephand.domain.json_value import JsonValue
     from sweephand.ports.drainers import Drainers
     from sweephand.ports.waker import Waker
     from sweephand.usecases.retention import Retention
+    from sweephand.usecases.tick.pages import PageReader
     from sweephand.usecases.tick.report import Report
-    from sweephand.usecases.tick.restore import Restore
     from sweephand.usecases.tick.tick import Tick
 
 
+log = logging.getLogger("sweephand")
 _open = ExitStack()
 _making = threading.Lock()
 _ending = threading.Event()
@@ -182,13 +187,13 @@ def _with_scheme(host: str | None) -> str | None:
     return f"http://{host}" if host and "://" not in host else host
 
 
-def context(work: Work) -> Context:
+def context(attempt: Attempt) -> Context:
     """Return what a handler is told of its attempt."""
     return Context(
-        job_id=UUID(work.start.id),
-        attempt=work.start.attempt,
-        deadline=time.monotonic() + work.handler.timeout,
-        log=_logger(work.handler.name),
+        job_id=UUID(attempt.claim.id),
+        attempt=attempt.number,
+        deadline=time.monotonic() + attempt.handler.timeout,
+        log=_logger(attempt.handler.name),
         objects=objects(),
         mail=mailer(),
     )
@@ -222,11 +227,11 @@ def _child_environment() -> dict[str, str]:
 
 
 @functools.cache
-def restorer() -> "Restore":
-    """Return what reads the record for the index; its rotation lasts as long as the process."""
-    from sweephand.usecases.tick.restore import Restore
+def page_reader() -> "PageReader":
+    """Return what reads the record's pages; its rotation lasts as long as the process."""
+    from sweephand.usecases.tick.pages import PageReader
 
-    return Restore(record(), round(settings().horizon * 1000))
+    return PageReader(record(), round(settings().horizon * 1000))
 
 
 @functools.cache
@@ -257,7 +262,8 @@ def tick(
     and calls no others. One that was `triggered` for a new job calls no others either.
     Raises `ConfigError` when a handler's time limit would not fit into TICK_BUDGET_SECONDS.
     """
-    from sweephand.usecases.tick.parts import MARGIN, Dependencies, Limits
+    from sweephand.usecases.tick.budget import MARGIN, Limits
+    from sweephand.usecases.tick.dependencies import Dependencies
     from sweephand.usecases.tick.tick import Tick
 
     most = settings()
@@ -271,7 +277,7 @@ def tick(
     clock = SystemClock()
     horizon_ms = round(most.horizon * 1000)
     parts = Dependencies(
-        *(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms, background()),
+        *(record(), index(), clock, clock, handlers(), runners(), page_reader(), horizon_ms, background()),
         drainers(),
         retention(),
     )
@@ -281,6 +287,42 @@ def tick(
         0 if drainer or triggered else most.max_drainers,
     )
     return Tick(parts, limits)
+
+
+def run_tick(
+    event: object = None,
+    *,
+    budget: float | None = None,
+    linger: float | None = None,
+    line: "Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue]]" = dict,
+    retire_after: float = 0,
+) -> "Report":
+    """Run one tick to its end, print its report as one line of JSON, and return the report.
+
+    `event` is what the caller was called with: `{"drainer": true}` comes from a tick that called for help,
+    `{"triggered": true}` from what created a job; the schedule's is anything else. `line` makes of the report what
+    is printed. Where a handler could not be ended, this process ends `retire_after` seconds later: a function
+    that is thawed for the next tick would still be running that handler.
+
+    Raises `ConfigError`, and what a tick raises when the record was away.
+    """
+    flags = event if isinstance(event, dict) else {}
+    report = run(
+        tick(budget, linger, drainer=flags.get("drainer") is True, triggered=flags.get("triggered") is True)
+    )
+    sys.stdout.write(json.dumps(line(report.json())) + "\n")
+    sys.stdout.flush()
+    if report.stuck:
+        log.error("retiring: %d handlers passed their time limit and could not be ended", report.stuck)
+        _retire(retire_after)
+    return report
+
+
+def _retire(after: float) -> None:
+    if after:
+        threading.Timer(after, os._exit, (1,)).start()
+    else:
+        os._exit(1)
 
 
 def stop_ticks() -> None:

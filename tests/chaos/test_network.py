@@ -71,7 +71,7 @@ def test_a_create_whose_answer_is_lost_is_asked_again(deployment: Deployment, re
 def test_a_start_whose_answers_are_all_lost_costs_no_attempt(deployment: Deployment, record_proxy: Proxy) -> None:
     """The record leased the jobs and the tick never heard: it gives them back, unentered, as soon as it is heard.
 
-    Guards: `Running.disown`, which `Tick._start` calls.
+    Guards: `Settle.release_lost`, which `Start._start` calls.
     """
     for _ in range(5):
         deployment.create("note")
@@ -115,7 +115,7 @@ def test_an_index_that_became_a_replica_is_left_for_its_successor(
 def test_a_settler_that_fails_ends_the_tick(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that nobody foresaw is raised at once: the tick does not wait for settlements that will not come.
 
-    Guards: `gone` in `Running.busy`.
+    Guards: `ended` in `Settle.unsettled`.
     """
     deployment.create("note")
 

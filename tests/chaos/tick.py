@@ -15,7 +15,7 @@ from typing import Any
 
 from infra.cli import app as cli
 from sweephand import app
-from sweephand.usecases.tick import tick as tick_module
+from sweephand.usecases.tick import budget, claim
 
 STEPS = (
     *("page.before", "page.after", "claim.before", "claim.after", "start.before", "start.after", "enter.before"),
@@ -76,9 +76,9 @@ def arrange(plan: Plan) -> None:
     """Put the plan into this process's app."""
     striker = Striker(plan)
     if plan.lease_margin_ms is not None:
-        tick_module.LEASE_MARGIN_MS = plan.lease_margin_ms
+        budget.LEASE_MARGIN_MS = plan.lease_margin_ms
     if plan.hold_ms is not None:
-        tick_module.HOLD_MS = plan.hold_ms
+        claim.HOLD_MS = plan.hold_ms
     if plan.skew:
         real, real_ns = time.time, time.time_ns
         time.time = lambda: real() + plan.skew

@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 import redis
 
+from sweephand.domain.attempt import Claim
 from sweephand.ports.index import (
     ActiveTick,
-    Claim,
     Claimed,
     ClaimOptions,
     ClaimQuota,

@@ -27,13 +27,13 @@ from hypothesis.stateful import (
 from infra.local.services.services import Services
 from sweephand.adapters import direct as direct_rpc
 from sweephand.adapters.redis import RedisServer
-from sweephand.domain.attempt import Attempt, Claim, Failed, GaveUp
-from sweephand.domain.handler import Handler, Isolation
+from sweephand.domain.attempt import Claim, Failed, GaveUp
 from sweephand.domain.job import MAX_CRASHES, Idempotency, NewJob
 from sweephand.domain.retry_policy import Complete, Decision, Fail, Release, RetryAfter, decide
 from sweephand.ports.index import ClaimOptions, ClaimQuota, Index, IndexUpdates, Lane
 from sweephand.ports.record import CreateOutcome, Record, Settlement, Start, Verdict
 from tests.conftest import empty_record
+from tests.domain.attempts import attempt
 
 TYPES = ("one", "two")
 LANES = [Lane(type_, priority) for type_ in TYPES for priority in (0, 9)]
@@ -271,19 +271,21 @@ class Machine(RuleBasedStateMachine):
         if ours:
             self._settle(job, start, decision)
             if settled.wait_ms is not None and job.status == "pending":
-                tick.moves.requeue.extend(d for d in self.record.restore(TYPES, HORIZON_MS, 1000).jobs if d.id == id_)
+                tick.moves.requeue.extend(
+                    d for d in self.record.restore(TYPES, HORIZON_MS, 1000).jobs if d.id == id_
+                )
                 self._note_page(None)
 
     def _decide(self, start: Start, how: str, delay: float) -> Decision:
-        attempt = Attempt(start.attempt, start.crashes, start.max_retries, start.lost)
+        begun = attempt(start.attempt, start.crashes, start.max_retries, start.lost)
         match how:
             case "return":
                 return Complete({"attempt": start.attempt})
             case "give up":
-                return decide(attempt, GaveUp("no use"), jitter=0, lease=60)
+                return decide(begun, GaveUp("no use"), jitter=0, now=0)
             case "unentered":
                 return Release()
-        decision = decide(attempt, Failed("boom"), jitter=0, lease=60)
+        decision = decide(begun, Failed("boom"), jitter=0, now=0)
         return RetryAfter(delay, "raised", "boom") if isinstance(decision, RetryAfter) else decision
 
     def _settle(self, job: Job, start: Start, decision: Decision) -> None:
@@ -406,12 +408,12 @@ class Machine(RuleBasedStateMachine):
             "select id::text, status, attempt, crashes, reason from sweephand.job_state"
         ).fetchall()
         assert {row[0] for row in rows} == set(self.jobs)
-        for id_, status, attempt, crashes, reason in rows:
+        for id_, status, number, crashes, reason in rows:
             job = self.jobs[id_]
             assert (status, crashes) == (job.status, job.crashes), (id_, job)
-            assert attempt == job.attempt + (status == "in_progress")
-            assert attempt <= job.max_retries + 1 + MAX_CRASHES + 2
-            assert attempt - crashes - job.lost <= job.max_retries + 1
+            assert number == job.attempt + (status == "in_progress")
+            assert number <= job.max_retries + 1 + MAX_CRASHES + 2
+            assert number - crashes - job.lost <= job.max_retries + 1
             assert (status == "failed") == (reason is not None)
             assert len(set(job.entries)) == len(job.entries)
         history = self.sql.execute("select id::text, count(*) from sweephand.errors group by 1").fetchall()

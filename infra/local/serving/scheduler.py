@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-COUNTS = ("started", "completed", "retried", "failed", "skipped", "returned", "expired_leases")
+COUNTS = ("started", "completed", "retried", "failed", "skipped", "released", "expired_leases")
 """The report's counts of which any above zero makes a tick worth a line."""
 MOST = 4
 """Calls under way at once: one more is left out, as a cloud's concurrency limit would."""

@@ -139,9 +139,7 @@ class Claimer:
         updates, self._updates = self._updates, IndexUpdates()
         page, self._page = self._page, None
         at = self._clock.monotonic()
-        claimed = await self._calls.make(
-            lambda: index.sync_and_claim(self.installation, updates, quotas, options)
-        )
+        claimed = await self._calls.make(lambda: index.sync_and_claim(self.installation, updates, quotas, options))
         if claimed is None:
             self._lanes.unbind()
             return None

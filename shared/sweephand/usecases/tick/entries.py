@@ -1,8 +1,8 @@
 """Starts whose handlers have been entered, while the record does not know it.
 
 A start that is lost with its function counts as a crash only where the record knows that its handler was entered.
-A tick tells the record of entries with calls that it makes anyway. Most jobs end before that, and then nothing needs
-to be told of them.
+A tick tells the record of entries with calls that it makes anyway. Most jobs end before that, and then
+nothing needs to be told of them.
 """
 
 from collections import deque

@@ -54,9 +54,9 @@ class Lanes:
     def bound(self, page: Page, types: Collection[str], grown: Collection[Lane], at: float) -> None:
         """Keep later jobs of a lane waiting while earlier ones are missing from the index.
 
-        The page showed `types` and was added `at` this time; the lanes in `grown` got something new from it. Such a
-        lane, where the page cut it, may lack what comes behind, while jobs created since stand in the index already.
-        It is claimed from as far as the page reached, until another page shows the rest.
+        The page showed `types` and was added `at` this time; the lanes in `grown` got something new from it. Where
+        the page cut such a lane, the index may lack what comes behind, while it has jobs created since. The lane is
+        claimed from as far as the page reached, until another page shows the rest.
         """
         reached = {Lane(job.type, job.priority): job.wait_ms for job in page.jobs}
         cut = {(row[0], row[1]) for row in page.cut if isinstance(row, list)}

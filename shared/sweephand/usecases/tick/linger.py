@@ -43,7 +43,7 @@ class Linger:
         return True
 
     async def while_running(self, _capacity: Capacity) -> bool:
-        """While handlers run, wait for capacity, or for what comes due or is created; then look at the record again."""
+        """While handlers run, wait for capacity or for new work; then look at the record again."""
         if not self._run.in_flight:
             return False
         until = self._clock.monotonic() + POLL

@@ -14,8 +14,9 @@ FURTHER = 1000
 class PageReader:
     """Reads a fresh first page when asked, and further pages that go on where the last one ended.
 
-    A first page deals from all lanes in turns, so no lane hides another. Further pages show what each lane has behind
-    it. The reader lives as long as the process; where it begins again from the front nothing is missed for good.
+    A first page deals from all lanes in turns, so no lane hides another. Further pages show what each lane has
+    behind it. The reader lives as long as the process. Where it begins again from the front, nothing is
+    missed for good.
     """
 
     def __init__(self, record: Record, horizon_ms: int) -> None:

@@ -41,13 +41,16 @@ class Quarantine:
         longest = max((handlers[claim.type].timeout for claim in self._claims.values()), default=0.0)
         return bool(self._claims) and self._shared.budget.left <= longest + MARGIN
 
-    async def run(self, run_alone: Callable[[Claim], Awaitable[None]]) -> bool:
+    async def run(
+        self, start_alone: Callable[[Claim], Awaitable[None]], until_settled: Callable[[], Awaitable[None]]
+    ) -> bool:
         """Run them one by one, for a while: one that kills this function too takes nobody with it.
 
         Return False where none of those that are left fits what is left of the budget.
         """
         parts, budget, signal, _ = self._shared
         until = parts.clock.monotonic() + RUN_FOR
+        await until_settled()
         while self._claims and not signal.stopping:
             fitting = set(budget.fitting())
             runnable = [claim for claim in self._claims.values() if claim.type in fitting]
@@ -56,7 +59,8 @@ class Quarantine:
             # Any of them: were it the oldest, one that kills its function would come first for every tick.
             claim = runnable[int(parts.randomness.jitter() * len(runnable))]
             del self._claims[claim.id]
-            await run_alone(claim)
+            await start_alone(claim)
+            await until_settled()
             if parts.clock.monotonic() >= until:
                 break
         return True

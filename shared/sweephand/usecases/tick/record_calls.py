@@ -27,8 +27,8 @@ class RecordCalls:
     async def make(self, call: Callable[[], Answer], *, halved: bool = False) -> Answer:
         """Make a call; again, for a while, when there is no answer. Raises what the last try raised.
 
-        `halved`: a statement that fails is made again once, as what it met may have passed; then the caller looks for
-        the row that fails it.
+        `halved`: a statement that fails is made again once, as what it met may have passed; then the caller looks
+        for the row that fails it.
         """
         failed = False
         give_up_at = self._clock.monotonic() + min(PATIENCE, max(0.0, self._budget.left))

@@ -42,7 +42,7 @@ def pause(took: float) -> float:
 class Restore:
     """The record's pages as one tick reads them, and when to read another."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - whom it asks, and what it passes over
+    def __init__(
         self, shared: Shared, calls: RecordCalls, claimer: Claimer, skips: SkipList, quarantine: Quarantine
     ) -> None:
         self._clock, self._pages = shared.parts.clock, shared.parts.pages
@@ -148,10 +148,8 @@ class Restore:
 
     def held(self, types: Collection[str] | None = None) -> bool:
         """Tell whether something of these types, or of any, is due that another tick has claimed."""
-        return any(
-            due.wait_ms <= 0 and due.type in (self._all_types if types is None else types) and due.id not in self._skips
-            for due in self.page.jobs
-        )
+        known = self._all_types if types is None else types
+        return any(due.wait_ms <= 0 and due.type in known and due.id not in self._skips for due in self.page.jobs)
 
     def next_due_at(self) -> float:
         """Return when the next job of the page comes due, on the clock's time."""

@@ -68,7 +68,9 @@ class Run:
         """How many handlers passed their time limit and could not be ended."""
         return sum(runner.stuck for runner in self._runners.values())
 
-    def capacity(self, types: Iterable[str], paused: Collection[str], starting: Mapping[Isolation, int]) -> Capacity:
+    def capacity(
+        self, types: Iterable[str], paused: Collection[str], starting: Mapping[Isolation, int]
+    ) -> Capacity:
         """Return what may be started now of `types`; start calls that are under way need room for `starting`."""
         isolations = {type_: self._handlers[type_].isolation for type_ in types}
         return Capacity(

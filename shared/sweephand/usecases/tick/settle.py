@@ -27,7 +27,7 @@ BUSY_WAITS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
 
 
 class _Ended(NamedTuple):
-    """A settlement with its job's claim, the bytes of its result, when its lease ends, and how often it was busy."""
+    """A settlement and its job's claim, the bytes of its result, when its lease ends, and how often it was busy."""
 
     claim: Claim
     settlement: Settlement
@@ -45,7 +45,7 @@ class Settle:
 
     def __init__(self, shared: Shared, calls: SettleCalls, follow: Callable[[IndexUpdates], None]) -> None:
         self._clock, self._randomness = shared.parts.clock, shared.parts.randomness
-        self._budget, self._report, self._changed = shared.budget, shared.report, shared.signal.set
+        self._budget, self._report, self._changed = shared.budget, shared.report, shared.signal.changed
         self._horizon_ms = shared.parts.horizon_ms
         self._calls, self._follow = calls, follow
         self._queue: deque[_Ended] = deque()
@@ -149,7 +149,8 @@ class Settle:
             answer = answers.get(ended.settlement.id)
             if answer is not None and answer.busy:
                 self._report.busy_settles += 1
-                wait = answer.wait_ms / 1000 if answer.wait_ms else BUSY_WAITS[min(ended.tries, len(BUSY_WAITS) - 1)]
+                wait = BUSY_WAITS[min(ended.tries, len(BUSY_WAITS) - 1)]
+                wait = answer.wait_ms / 1000 if answer.wait_ms else wait
                 self._busy.append((now + wait, ended._replace(tries=ended.tries + 1)))
                 continue
             self._unsettled -= 1

@@ -1,4 +1,4 @@
-"""Settle calls: one that no record answers is repeated, and one that a row fails is halved until that row is found."""
+"""Settle calls: without an answer a call is repeated; a batch that a row fails is halved until the row is found."""
 
 import asyncio
 import logging

@@ -18,7 +18,7 @@ class Signal:
         self.stopping = False
         """Whether the tick is to start nothing more."""
 
-    def set(self) -> None:
+    def changed(self) -> None:
         """End the wait that is under way."""
         self._event.set()
 

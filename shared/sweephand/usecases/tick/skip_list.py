@@ -1,4 +1,4 @@
-"""Jobs that a tick leaves alone for a while: another transaction holds their rows, or their rows fail statements."""
+"""Jobs that a tick leaves alone for a while: their rows are held by a transaction, or fail statements."""
 
 import math
 

@@ -56,10 +56,12 @@ class StartCalls:
         before = self._tasks[-1] if self._tasks else None
         self._tasks.append(asyncio.create_task(self._counted(call(before), count)))
 
-    async def finish(self) -> None:
-        """Wait for all; raises what the first that failed raised."""
+    async def finish(self) -> bool:
+        """Wait for all, and tell whether there was any; raises what the first that failed raised."""
+        any_ = self.under_way
         while self._tasks:
             await self._tasks.popleft()
+        return any_
 
     async def end(self) -> None:
         """Wait for what is left after an error, and raise nothing: the caller raises that error."""
@@ -98,7 +100,7 @@ class Start:
         self._shared, self._calls = shared, calls
         self._run, self._settle = run, settle
         self._quarantine, self._skips, self._follow = quarantine, skips, follow
-        self.calls = StartCalls(shared.signal.set)
+        self.calls = StartCalls(shared.signal.changed)
 
     async def begin(self, claims: Sequence[Claim]) -> None:
         """Begin to start these beside the call that is under way; what is claimed first is handed over first."""
@@ -114,7 +116,7 @@ class Start:
     async def _start(
         self, claims: Sequence[Claim], before: "asyncio.Task[None] | None", *, exclusive: bool = False
     ) -> None:
-        """Lease what was claimed and may start, hand it to its pool after what `before` starts, and tell the index."""
+        """Lease what was claimed and may start, and hand it to its pool after what `before` starts."""
         lease = self._new_lease({claim.type for claim in claims}, exclusive=exclusive)
         by_id = {claim.id: claim for claim in claims}
         try:

@@ -4,7 +4,6 @@ All stages work on batches and overlap: while one batch runs, the next is claime
 settled. The record's calls block, so each is made in a thread; everything else happens on one event loop.
 """
 
-from sweephand.domain.attempt import Claim
 from sweephand.usecases.tick import housekeeping
 from sweephand.usecases.tick.budget import Budget, Limits
 from sweephand.usecases.tick.claim import Claimer
@@ -115,9 +114,7 @@ class Tick:
 
     async def _finish_starts(self, _capacity: Capacity) -> bool:
         """Wait for the start calls that are under way."""
-        under_way = self._start.calls.under_way
-        await self._start.calls.finish()
-        return under_way
+        return await self._start.calls.finish()
 
     async def _run_quarantined_in_time(self, capacity: Capacity) -> bool:
         return self._quarantine.must_run(self._run.in_flight) and await self._run_quarantined(capacity)
@@ -127,23 +124,17 @@ class Tick:
         if not self._quarantine:
             return False
         await self._start.calls.finish()
-        await self._linger.until_settled()
-        if not await self._quarantine.run(self._run_alone):
+        if not await self._quarantine.run(self._start.alone, self._linger.until_settled):
             self._claimer.follow(self._quarantine.release())
         return True
-
-    async def _run_alone(self, claim: Claim) -> None:
-        await self._start.alone(claim)
-        await self._linger.until_settled()
 
     async def _leave(self, capacity: Capacity) -> bool:
         """Claim once more where this tick counts as active: that claim says that it does no more.
 
         What was created since is either claimed by it, or finds no active tick.
         """
-        return self._claimer.active and (
-            await self._start_due(capacity) or await self._linger.for_next_job(capacity)
-        )
+        leaves = self._claimer.active
+        return leaves and (await self._start_due(capacity) or await self._linger.for_next_job(capacity))
 
     def _why_stopped(self) -> Stopped:
         if self._signal.stopping or self._run.stuck or self._restore.has_due():

@@ -52,7 +52,7 @@ def test_report_is_one_json_object() -> None:
     report = Report(oldest_due_age_s_by_priority={9: 1.5}, unknown_types={"old": 3.0})
     said = json.loads(json.dumps(report.json()))
     assert {
-        "claimed", "started", "completed", "retried", "failed", "skipped", "returned", "restored",
+        "claimed", "started", "completed", "retried", "failed", "skipped", "released", "restored",
         "expired_leases", "budget_ms", "duration_ms", "stopped", "oldest_due_age_s", "lateness_ms",
     } <= set(said)  # fmt: skip
     assert said["oldest_due_age_s_by_priority"] == {"9": 1.5}

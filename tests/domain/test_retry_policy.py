@@ -5,8 +5,8 @@ from typing import assert_never
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweephand.domain.job import MAX_CRASHES, MAX_ERROR, MAX_RETRIES
-from sweephand.domain.outcome import (
+from sweephand.domain.attempt import (
+    Attempt,
     Failed,
     GaveUp,
     NotRun,
@@ -15,19 +15,20 @@ from sweephand.domain.outcome import (
     RetryRequested,
     Succeeded,
     TimedOut,
+    cut,
 )
+from sweephand.domain.job import MAX_CRASHES, MAX_ERROR, MAX_RETRIES
 from sweephand.domain.retry_policy import (
     BACKOFF_BASE,
     BACKOFF_CAP,
-    Attempt,
     Complete,
     Fail,
     Release,
     RetryAfter,
     backoff,
-    cut,
     decide,
 )
+from tests.domain.attempts import attempt
 
 JITTER = st.floats(0, 1, exclude_max=True)
 SECONDS = st.floats(0, 1e6)
@@ -44,12 +45,12 @@ OUTCOMES: st.SearchStrategy[Outcome] = (
     | st.just(NotRun())
 )
 ATTEMPTS = st.builds(
-    lambda used, crashes, retries: Attempt(used + crashes + 1, crashes, retries),
+    lambda used, crashes, retries: attempt(used + crashes + 1, crashes, retries),
     st.integers(0, MAX_RETRIES),
     st.integers(0, MAX_CRASHES),
     st.integers(0, MAX_RETRIES),
 )
-FIRST = Attempt(1, 0, 3)
+FIRST = attempt(1, 0, 3)
 
 
 @given(st.integers(0, 10_000), JITTER)
@@ -73,9 +74,9 @@ def test_wait_grows_with_its_jitter(used: int, jitter: float, other: float) -> N
 
 
 @given(ATTEMPTS, OUTCOMES, JITTER, SECONDS)
-def test_every_outcome_has_a_decision(attempt: Attempt, outcome: Outcome, jitter: float, lease: float) -> None:
+def test_every_outcome_has_a_decision(started: Attempt, outcome: Outcome, jitter: float, lease: float) -> None:
     """No outcome of any attempt is left undecided, and every error text fits into the record."""
-    decision = decide(attempt, outcome, jitter=jitter, lease=lease)
+    decision = decide(started._replace(lease_ends=lease), outcome, jitter=jitter, now=0)
     match decision:
         case Complete():
             assert isinstance(outcome, Succeeded)
@@ -101,7 +102,7 @@ def test_never_more_than_max_retries_and_one_attempts_end(max_retries: int, data
             crashes += 1
             continue
         ended += 1
-        decision = decide(Attempt(number, crashes, max_retries), data.draw(RETRIED), jitter=0.5, lease=1)
+        decision = decide(attempt(number, crashes, max_retries), data.draw(RETRIED), jitter=0.5, now=0)
         if isinstance(decision, Fail):
             break
     assert ended == max_retries + 1
@@ -111,7 +112,7 @@ def test_never_more_than_max_retries_and_one_attempts_end(max_retries: int, data
 @given(OUTCOMES)
 def test_only_the_last_attempt_of_a_failing_job_ends_it(outcome: Outcome) -> None:
     """With retries left, only a result, a refusal and GiveUp end the job; what was not entered counts nothing."""
-    decision = decide(FIRST, outcome, jitter=0, lease=0)
+    decision = decide(FIRST, outcome, jitter=0, now=0)
     match outcome:
         case Succeeded():
             assert isinstance(decision, Complete)
@@ -127,42 +128,42 @@ def test_only_the_last_attempt_of_a_failing_job_ends_it(outcome: Outcome) -> Non
 
 def test_asked_retry_waits_as_asked() -> None:
     """`Retry(after)` is followed to the second; backoff has no say."""
-    assert decide(FIRST, RetryRequested(17, "busy"), jitter=0.9, lease=0) == RetryAfter(17, "retry", "busy")
+    assert decide(FIRST, RetryRequested(17, "busy"), jitter=0.9, now=0) == RetryAfter(17, "retry", "busy")
 
 
 def test_asked_retry_counts_as_an_attempt() -> None:
     """`Retry` on the last attempt ends the job, with the handler's reason in the job's."""
-    decision = decide(Attempt(4, 0, 3), RetryRequested(17, "busy"), jitter=0, lease=0)
+    decision = decide(attempt(4, 0, 3), RetryRequested(17, "busy"), jitter=0, now=0)
     assert decision == Fail("all 4 attempts failed, the last with: busy", "retry", "busy")
 
 
 def test_job_without_retries_says_so() -> None:
     """A job of max_retries 0 has one attempt, and its reason calls it that."""
-    decision = decide(Attempt(1, 0, 0), Failed("no"), jitter=0, lease=0)
+    decision = decide(attempt(1, 0, 0), Failed("no"), jitter=0, now=0)
     assert decision == Fail("its only attempt failed, the last with: no", "raised", "no")
 
 
 def test_crashes_use_up_no_retry() -> None:
     """The wait of a fourth start after three lost ones is that of a first attempt."""
-    lost = decide(Attempt(4, 3, 3), Failed("no"), jitter=0.5, lease=0)
-    assert lost == decide(FIRST, Failed("no"), jitter=0.5, lease=0)
+    lost = decide(attempt(4, 3, 3), Failed("no"), jitter=0.5, now=0)
+    assert lost == decide(FIRST, Failed("no"), jitter=0.5, now=0)
 
 
 def test_timeout_is_retried_with_backoff() -> None:
     """A handler that was ended at its time limit is tried again after an ordinary wait."""
-    decision = decide(FIRST, TimedOut(2.5, stuck=False), jitter=0, lease=600)
+    decision = decide(FIRST._replace(lease_ends=700), TimedOut(2.5, stuck=False), jitter=0, now=100)
     assert decision == RetryAfter(BACKOFF_BASE, "timeout", "it did not end within 2.5 s")
 
 
 def test_stuck_handler_is_not_followed_within_its_lease() -> None:
     """What may still be running is not started beside itself: the wait is at least the lease's rest."""
-    decision = decide(FIRST, TimedOut(30, stuck=True), jitter=0, lease=600)
+    decision = decide(FIRST._replace(lease_ends=700), TimedOut(30, stuck=True), jitter=0, now=100)
     assert decision == RetryAfter(600, "timeout", "it did not end within 30 s and could not be stopped")
 
 
 def test_give_up_without_a_reason_still_has_one() -> None:
     """A failed job always says why."""
-    assert decide(FIRST, GaveUp(""), jitter=0, lease=0) == Fail("its handler gave up", "gave_up", "")
+    assert decide(FIRST, GaveUp(""), jitter=0, now=0) == Fail("its handler gave up", "gave_up", "")
 
 
 @given(st.text(st.characters()), st.integers(3, 50))

@@ -8,11 +8,19 @@ import pytest
 from hypothesis import given
 from pydantic import BaseModel, field_serializer, model_validator
 
-from sweephand.domain.attempt import admitted, raised, returned
+from sweephand.domain.attempt import (
+    Failed,
+    GaveUp,
+    PayloadInvalid,
+    RetryRequested,
+    Succeeded,
+    outcome_of_error,
+    outcome_of_result,
+    validate,
+)
 from sweephand.domain.handler import GiveUp, Handler, Isolation, Retry
 from sweephand.domain.job import MAX_ERROR, MAX_RESULT
 from sweephand.domain.json_value import stored_size
-from sweephand.domain.outcome import Failed, GaveUp, PayloadInvalid, RetryRequested, Succeeded
 from tests.domain.json_values import VALUES, plain
 
 
@@ -74,7 +82,7 @@ def caught(error: BaseException) -> BaseException:
 @given(VALUES)
 def test_json_result_is_kept(value: Any) -> None:
     """A handler may return any JSON value, and its size is that of the record."""
-    outcome = returned(value)
+    outcome = outcome_of_result(value)
     assert isinstance(outcome, Succeeded)
     assert plain(outcome.result) == plain(value)
     assert outcome.size == stored_size(value)
@@ -82,14 +90,14 @@ def test_json_result_is_kept(value: Any) -> None:
 
 def test_model_is_a_result() -> None:
     """A pydantic model is returned as its JSON, whatever it holds."""
-    outcome = returned(Answer(size=1, below=Answer(size=2)))
+    outcome = outcome_of_result(Answer(size=1, below=Answer(size=2)))
     assert isinstance(outcome, Succeeded)
     assert outcome.result == {"size": 1, "below": {"size": 2, "below": None}}
 
 
 def test_tuple_is_a_list() -> None:
     """What the json module writes as a list is one."""
-    assert returned((1, (2,))) == Succeeded([1, [2]], 8)
+    assert outcome_of_result((1, (2,))) == Succeeded([1, [2]], 8)
 
 
 def _loop() -> list[Any]:
@@ -117,7 +125,7 @@ def _loop() -> list[Any]:
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 def test_result_that_is_no_json_is_the_handlers_error(result: object) -> None:
     """What cannot be written as JSON fails the attempt, with what the serializer said."""
-    outcome = returned(result)
+    outcome = outcome_of_result(result)
     assert isinstance(outcome, Failed)
     assert outcome.error.startswith("it returned what is not JSON: ")
 
@@ -132,44 +140,44 @@ def test_result_that_is_no_json_is_the_handlers_error(result: object) -> None:
 )
 def test_result_that_would_be_altered_is_the_handlers_error(result: object, said: str) -> None:
     """The record takes no text or object that would not come back as it was."""
-    outcome = returned(result)
+    outcome = outcome_of_result(result)
     assert isinstance(outcome, Failed)
     assert said in outcome.error
 
 
 def test_result_is_bounded_in_bytes() -> None:
     """64 KiB of JSON are kept, in UTF-8; one byte more fails the attempt with its size."""
-    assert returned("é" * (MAX_RESULT // 2 - 1)) == Succeeded("é" * (MAX_RESULT // 2 - 1), MAX_RESULT)
-    outcome = returned("x" * (MAX_RESULT - 1))
+    assert outcome_of_result("é" * (MAX_RESULT // 2 - 1)) == Succeeded("é" * (MAX_RESULT // 2 - 1), MAX_RESULT)
+    outcome = outcome_of_result("x" * (MAX_RESULT - 1))
     assert isinstance(outcome, Failed)
     assert outcome.error.startswith(f"it returned {MAX_RESULT + 1} bytes of JSON: at most {MAX_RESULT} are kept")
 
 
 def test_result_is_bounded_as_it_is_stored() -> None:
     """Numbers count as jsonb writes them: a few KiB of exponents are no way around the bound."""
-    assert isinstance(returned([1e308] * 300), Failed)
+    assert isinstance(outcome_of_result([1e308] * 300), Failed)
 
 
 def test_nothing_is_a_result() -> None:
     """A handler that returns nothing has the result null."""
-    assert returned(None) == Succeeded(None, 4)
+    assert outcome_of_result(None) == Succeeded(None, 4)
 
 
 def test_retry_and_give_up_are_instructions() -> None:
     """Both carry what the handler said."""
-    assert raised(Retry(5, "busy")) == RetryRequested(5, "busy")
-    assert raised(GiveUp("no such user")) == GaveUp("no such user")
+    assert outcome_of_error(Retry(5, "busy")) == RetryRequested(5, "busy")
+    assert outcome_of_error(GiveUp("no such user")) == GaveUp("no such user")
 
 
 def test_instruction_whose_reason_is_no_text_is_told_as_text() -> None:
     """`GiveUp(error)` is easily written, and means what the error says."""
     error: Any = ValueError("no such user")
-    assert raised(GiveUp(error)) == GaveUp("no such user")
+    assert outcome_of_error(GiveUp(error)) == GaveUp("no such user")
 
 
 def test_instruction_that_is_not_one_is_an_error() -> None:
     """A subclass that never called `Retry` fails its attempt, and no one else's."""
-    outcome = raised(Bare())
+    outcome = outcome_of_error(Bare())
     assert isinstance(outcome, Failed)
     assert "'Bare' object has no attribute" in outcome.error
 
@@ -186,14 +194,14 @@ def test_retry_is_bounded(after: float) -> None:
 )
 def test_whatever_is_raised_is_an_outcome(error: BaseException) -> None:
     """No exception, not even one that ends programs or cannot be told, gets further than its attempt."""
-    outcome = raised(caught(error))
+    outcome = outcome_of_error(caught(error))
     assert isinstance(outcome, Failed)
     assert type(error).__name__ in outcome.error.splitlines()[0]
 
 
 def test_error_says_where_it_was_raised() -> None:
     """The exception comes first, then the innermost frames."""
-    outcome = raised(caught(ValueError("no")))
+    outcome = outcome_of_error(caught(ValueError("no")))
     assert isinstance(outcome, Failed)
     first, second = outcome.error.splitlines()
     assert first == "ValueError: no"
@@ -203,7 +211,7 @@ def test_error_says_where_it_was_raised() -> None:
 
 def test_error_is_cut() -> None:
     """However much an exception says, 2 KiB of it are kept, its beginning among them."""
-    outcome = raised(caught(ValueError("é" * 100_000)))
+    outcome = outcome_of_error(caught(ValueError("é" * 100_000)))
     assert isinstance(outcome, Failed)
     assert outcome.error.startswith("ValueError: é")
     assert len(outcome.error.encode()) <= MAX_ERROR
@@ -211,12 +219,12 @@ def test_error_is_cut() -> None:
 
 def test_payload_becomes_its_model() -> None:
     """A handler gets its own model."""
-    assert admitted(handler(Answer), {"size": 1}) == Answer(size=1)
+    assert validate(handler(Answer), {"size": 1}) == Answer(size=1)
 
 
 def test_refused_payload_says_where() -> None:
     """A payload that was inserted by SQL may be wrong; the job then says where."""
-    outcome = admitted(handler(Answer), {"size": "big", "below": {}})
+    outcome = validate(handler(Answer), {"size": "big", "below": {}})
     assert isinstance(outcome, PayloadInvalid)
     assert outcome.error.startswith("/size: Input should be a valid integer")
     assert "/below/size: Field required" in outcome.error
@@ -224,7 +232,7 @@ def test_refused_payload_says_where() -> None:
 
 def test_model_that_fails_refuses() -> None:
     """A model that raises something else than ValueError refuses the payload too."""
-    outcome = admitted(handler(Broken), {})
+    outcome = validate(handler(Broken), {})
     assert isinstance(outcome, PayloadInvalid)
     assert outcome.error.startswith("KeyError: 'no'")
 
@@ -244,11 +252,11 @@ def test_model_that_fails_refuses() -> None:
 )
 def test_error_tells_no_path_of_the_machine(text: str, told: str | None) -> None:
     """Callers read what an attempt ended with: folders and a library's own report are left out, URLs are not."""
-    outcome = raised(caught(OSError(text)))
+    outcome = outcome_of_error(caught(OSError(text)))
     assert isinstance(outcome, Failed)
     first, place = outcome.error.rsplit("\n", 1)
     assert first == f"OSError: {told or text}"
-    assert re.fullmatch(r"  at test_ending\.py:\d+ in caught", place)
+    assert re.fullmatch(r"  at test_attempt\.py:\d+ in caught", place)
 
 
 def test_error_tells_no_frame_of_a_library() -> None:
@@ -256,8 +264,8 @@ def test_error_tells_no_frame_of_a_library() -> None:
     try:
         json.loads("{")
     except ValueError as e:
-        outcome = raised(e)
+        outcome = outcome_of_error(e)
     assert isinstance(outcome, Failed)
     places = [line for line in outcome.error.splitlines() if line.startswith("  at ")]
     assert len(places) == 1
-    assert places[0].startswith("  at test_ending.py:")
+    assert places[0].startswith("  at test_attempt.py:")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from sweephand.domain.handler import Isolation
-from sweephand.usecases.tick.starts import MOST, StartCalls
+from sweephand.usecases.tick.start import MOST, StartCalls
 
 ONE = [Isolation.ASYNC]
 Task = asyncio.Task[None]
@@ -37,17 +37,17 @@ def test_at_most_so_many_are_under_way() -> None:
 
         calls = [call(at) for at in range(MOST + 1)]
         await asyncio.wait(calls[:MOST])
-        assert (starts.claimed(Isolation.ASYNC), starts.claimed(Isolation.THREAD)) == (3 * MOST, MOST)
+        assert (starts.claimed[Isolation.ASYNC], starts.claimed[Isolation.THREAD]) == (3 * MOST, MOST)
         await asyncio.sleep(0.01)
         assert (began, calls[MOST].done(), happened) == (list(range(MOST)), False, [])
         gates[0].set()
         await calls[MOST]
-        assert starts.claimed(Isolation.ASYNC) == 3 * MOST
+        assert starts.claimed[Isolation.ASYNC] == 3 * MOST
         for gate in gates:
             gate.set()
         await starts.finish()
         assert (began, len(happened), starts.under_way) == (list(range(MOST + 1)), MOST + 1, False)
-        assert not any(starts.claimed(isolation) for isolation in Isolation)
+        assert not any(starts.claimed[isolation] for isolation in Isolation)
 
     asyncio.run(run())
 
@@ -87,6 +87,6 @@ def test_an_error_is_raised_once_and_leaves_nothing_counted() -> None:
         with pytest.raises(OSError, match="away"):
             await starts.begin(_nothing, ONE)
         await starts.end()
-        assert starts.claimed(Isolation.ASYNC) == 0
+        assert starts.claimed[Isolation.ASYNC] == 0
 
     asyncio.run(run())
