@@ -14,6 +14,12 @@ PATIENCE = 10.0
 """Seconds to go on asking a record that does not answer; after that the tick ends and the next one tries."""
 RETRY_WAITS = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between tries while the record is away; the last repeats."""
+HALVINGS = 20
+"""Calls that are made at most to find the row that fails a batch."""
+ASIDE = 60.0
+"""Seconds that such a row is left alone."""
+BUSY_MS = 2000
+"""Milliseconds that a job is left alone whose row is busy, or may be, and that one waits for its exclusive run."""
 Answer = TypeVar("Answer")
 
 
@@ -52,3 +58,17 @@ class RecordCalls:
         except BaseException:
             self._entries.put_back(entered)
             raise
+
+
+class CallsLeft:
+    """How many calls may still be made to find what fails a batch."""
+
+    def __init__(self) -> None:
+        self._left = HALVINGS
+
+    def take(self, calls: int) -> bool:
+        """Tell whether so many may be made, and count them."""
+        if self._left < calls:
+            return False
+        self._left -= calls
+        return True

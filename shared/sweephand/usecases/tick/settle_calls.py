@@ -14,15 +14,9 @@ from sweephand.domain.retry_policy import Complete, result_refused
 from sweephand.ports.record import Settled, Settlement
 from sweephand.usecases.tick.dependencies import Shared
 from sweephand.usecases.tick.entries import Entries
-from sweephand.usecases.tick.record_calls import RETRY_WAITS
+from sweephand.usecases.tick.record_calls import ASIDE, BUSY_MS, RETRY_WAITS, CallsLeft
 
 log = logging.getLogger("sweephand")
-HALVINGS = 20
-"""Calls that are made at most to find the row that fails a batch."""
-ASIDE = 60.0
-"""Seconds that such a row is left alone."""
-BUSY_MS = 2000
-"""How long those wait whose calls are used up before the failing row is found."""
 
 
 class SettleCalls:
@@ -34,9 +28,9 @@ class SettleCalls:
 
     async def settle(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
         """Return what the record says of each; nothing where the record is given up: the leases will expire."""
-        return await self._settle(batch, _CallsLeft())
+        return await self._settle(batch, CallsLeft())
 
-    async def _settle(self, batch: Sequence[Settlement], calls: "_CallsLeft") -> Sequence[Settled]:
+    async def _settle(self, batch: Sequence[Settlement], calls: CallsLeft) -> Sequence[Settled]:
         tries = 0
         while True:
             entered = self._entries.take()
@@ -62,27 +56,18 @@ class SettleCalls:
         self,
         batch: Sequence[Settlement],
         error: RecordRefusedError | RecordStatementError,
-        calls: "_CallsLeft",
+        calls: CallsLeft,
     ) -> Sequence[Settled]:
         """Find the settlement that fails the statement, so that it does not take the others with it."""
-        if len(batch) > 1 and calls.left >= 2:  # noqa: PLR2004 - one for each half
-            calls.left -= 2
+        if len(batch) > 1 and calls.take(2):
             half = len(batch) // 2
             first = await self._settle(batch[:half], calls)
             return [*first, *await self._settle(batch[half:], calls)]
         if len(batch) > 1:  # several fail it: the turn of the rest comes
             return [Settled(one.id, lost=False, wait_ms=BUSY_MS, busy=True) for one in batch]
         [one] = batch
-        if isinstance(one.decision, Complete) and isinstance(error, RecordRefusedError) and calls.left > 0:
-            calls.left -= 1
+        if isinstance(one.decision, Complete) and isinstance(error, RecordRefusedError) and calls.take(1):
             return await self._settle([one._replace(decision=result_refused(str(error)))], calls)
         log.error("job %s could not be settled: %s", one.id, error)
         self._report.note_bad(one.id, str(error))
         return [Settled(one.id, lost=False, wait_ms=round(ASIDE * 1000), busy=True)]
-
-
-class _CallsLeft:
-    """How many calls may still be made to find what fails a batch."""
-
-    def __init__(self) -> None:
-        self.left = HALVINGS

@@ -13,10 +13,9 @@ from sweephand.ports.index import IndexUpdates
 from sweephand.ports.record import Entered, Started, Verdict
 from sweephand.usecases.tick.dependencies import Shared
 from sweephand.usecases.tick.quarantine import Quarantine
-from sweephand.usecases.tick.record_calls import RecordCalls
-from sweephand.usecases.tick.run import Run
+from sweephand.usecases.tick.record_calls import ASIDE, BUSY_MS, CallsLeft, RecordCalls
+from sweephand.usecases.tick.run import Capacity, Run
 from sweephand.usecases.tick.settle import Settle
-from sweephand.usecases.tick.settle_calls import ASIDE, HALVINGS
 from sweephand.usecases.tick.skip_list import SkipList
 
 log = logging.getLogger("sweephand")
@@ -24,8 +23,6 @@ BATCH_BYTES = 8 * 1024 * 1024
 """Bytes of payload in one call, so that a batch and its copies fit a small function: 32 of the largest."""
 MOST = 2
 """Start calls under way at once: the record works on one while the answer of another is taken in."""
-BUSY_MS = 2000
-"""How long a job is left alone whose row is busy, or that must run exclusively while others run."""
 Call = Callable[["asyncio.Task[None] | None"], Coroutine[Any, Any, None]]
 """Given the call before it, which it is to hand over after; None when that has ended."""
 
@@ -109,6 +106,10 @@ class Start:
             lambda before: self._start(claims, before), (handlers[claim.type].isolation for claim in claims)
         )
 
+    async def finish(self, _capacity: Capacity | None = None) -> bool:
+        """Wait for the calls that are under way; tell whether there was any."""
+        return await self.calls.finish()
+
     async def alone(self, claim: Claim) -> None:
         """Start one job that may run exclusively."""
         await self._start([claim], None, exclusive=True)
@@ -120,7 +121,7 @@ class Start:
         lease = self._new_lease({claim.type for claim in claims}, exclusive=exclusive)
         by_id = {claim.id: claim for claim in claims}
         try:
-            answers = await self._call(list(by_id), lease, _CallsLeft())
+            answers = await self._call(list(by_id), lease, CallsLeft())
             if before:
                 await asyncio.wait([before])
         except RecordUnavailableError:
@@ -147,7 +148,7 @@ class Start:
             attempts.append(Attempt(by_id[id_], token, type_, *counts, payload, handler, ends, run_by))
         return attempts
 
-    async def _call(self, ids: Sequence[str], lease: _Lease, calls: "_CallsLeft") -> list[Started]:
+    async def _call(self, ids: Sequence[str], lease: _Lease, calls: CallsLeft) -> list[Started]:
         """Make the start call; a batch that fails is halved until the row is found that fails it.
 
         What is not asked any more, since `calls` are used up, is taken as busy.
@@ -163,9 +164,8 @@ class Start:
         except (RecordRefusedError, RecordStatementError) as e:
             if len(ids) == 1:
                 return [await self._set_aside(ids[0], str(e))]
-            if calls.left < 2:  # noqa: PLR2004 - one for each half
+            if not calls.take(2):
                 return [Started([], dict.fromkeys(ids, (Verdict.BUSY, BUSY_MS)))]
-            calls.left -= 2
             half = len(ids) // 2
             first = await self._call(ids[:half], lease, calls)
             return [*first, *await self._call(ids[half:], lease, calls)]
@@ -215,10 +215,3 @@ class Start:
         else:
             updates.release.append(claim)
         self._shared.report.released += 1
-
-
-class _CallsLeft:
-    """How many calls may still be made to find what fails a batch."""
-
-    def __init__(self) -> None:
-        self.left = HALVINGS

@@ -76,7 +76,7 @@ class Tick:
             self._linger.for_capacity,
             self._start_due,
             self._restore.fill_bounded_lanes,
-            self._finish_starts,
+            self._start.finish,
             self._restore.look,
             self._restore.look_behind,
             self._linger.while_running,
@@ -92,7 +92,7 @@ class Tick:
                     break
             else:
                 break
-        await self._start.calls.finish()
+        await self._start.finish()
         self._report.stopped = self._why_stopped()
 
     def _capacity(self) -> Capacity:
@@ -112,10 +112,6 @@ class Tick:
             self._fan_out.idle()
         return bool(claims)
 
-    async def _finish_starts(self, _capacity: Capacity) -> bool:
-        """Wait for the start calls that are under way."""
-        return await self._start.calls.finish()
-
     async def _run_quarantined_in_time(self, capacity: Capacity) -> bool:
         return self._quarantine.must_run(self._run.in_flight) and await self._run_quarantined(capacity)
 
@@ -123,7 +119,7 @@ class Tick:
         """Run what must run exclusively, when everything else has ended."""
         if not self._quarantine:
             return False
-        await self._start.calls.finish()
+        await self._start.finish()
         if not await self._quarantine.run(self._start.alone, self._linger.until_settled):
             self._claimer.follow(self._quarantine.release())
         return True
