@@ -135,7 +135,8 @@ class Restore:
         if claimed is None and self.fresh:
             self._gave = bool(claims)
         elif claimed is not None and added:
-            self._gave = any(lane.type in capacity.types for lane in claimed.grown)
+            types = capacity.types
+            self._gave = any(lane.type in types for lane in claimed.grown)
         if claims:
             self.fresh = False
             self._looked_again = 0
