@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from sweephand.domain.handler import Handler, Isolation
 from sweephand.ports.background import Background
 from sweephand.ports.clock import Clock, Randomness
-from sweephand.ports.drainers import Drainers
 from sweephand.ports.index import Index
 from sweephand.ports.record import Record
 from sweephand.ports.runner import Runner
+from sweephand.ports.tick_trigger import TickTrigger
 from sweephand.usecases.retention import Retention
 from sweephand.usecases.tick.restore import Restore
 
@@ -30,7 +30,7 @@ class Dependencies:
     restorer: Restore
     horizon_ms: int
     background: Background
-    drainers: Drainers | None = None
+    drainers: TickTrigger | None = None
     retention: Retention | None = None
 
 

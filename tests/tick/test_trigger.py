@@ -17,8 +17,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from sweephand import app
-from sweephand.adapters import invoke_lambda, wake
-from sweephand.adapters.wake import EVENT
+from sweephand.adapters import sign_aws, trigger_tick
+from sweephand.adapters.trigger_tick import TRIGGERED
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.json_value import JsonValue
 from sweephand.ports.index import NO_OPTIONS, Claimed
@@ -97,7 +97,7 @@ def test_the_first_job_calls_a_tick_as_the_schedule_does(deployment: Deployment,
     assert deployment.tick().completed == 2
     deployment.create("note")
     assert tick_server.called()
-    assert [json.loads(body) for body in tick_server.bodies] == [EVENT, EVENT]
+    assert [json.loads(body) for body in tick_server.bodies] == [TRIGGERED, TRIGGERED]
 
 
 def test_a_tick_that_waits_for_it_is_enough(deployment: Deployment, tick_server: TickServer) -> None:
@@ -413,7 +413,7 @@ def test_a_call_of_lambda_is_signed_as_botocore_does(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_SESSION_TOKEN", session)
     url = "https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/arn%3Aaws%3Alambda%3A1/invocations"
     at = datetime(2026, 11, 24, 15, 10, 30, tzinfo=UTC)
-    ours = invoke_lambda.signed(url, {"X-Amz-Invocation-Type": "Event"}, b'{"triggered": true}', "eu-west-1", at)
+    ours = sign_aws.signed(url, {"X-Amz-Invocation-Type": "Event"}, b'{"triggered": true}', "eu-west-1", at)
     theirs = AWSRequest("POST", url, {"X-Amz-Invocation-Type": "Event"}, b'{"triggered": true}')
     credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", session or None)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: at.replace(tzinfo=None))
@@ -424,9 +424,9 @@ def test_a_call_of_lambda_is_signed_as_botocore_does(monkeypatch: pytest.MonkeyP
 
 def test_cloud_scheduler_is_asked_to_run_the_job(monkeypatch: pytest.MonkeyPatch, tick_server: TickServer) -> None:
     """On Google it is one POST to the job's own URL, with a token of the function's identity."""
-    monkeypatch.setattr(wake, "CLOUD_SCHEDULER", f"{tick_server.url}/v1")
-    monkeypatch.setattr(wake, "access_token", lambda: "a token")
-    wake.open_waker("scheduler:projects/p/locations/l/jobs/tick").wake()
+    monkeypatch.setattr(trigger_tick, "CLOUD_SCHEDULER", f"{tick_server.url}/v1")
+    monkeypatch.setattr(trigger_tick, "access_token", lambda: "a token")
+    assert trigger_tick.open_trigger("scheduler:projects/p/locations/l/jobs/tick").now() == 1
     assert tick_server.called()
     assert tick_server.asked == [("/v1/projects/p/locations/l/jobs/tick:run", "Bearer a token")]
 
@@ -434,4 +434,4 @@ def test_cloud_scheduler_is_asked_to_run_the_job(monkeypatch: pytest.MonkeyPatch
 def test_another_way_is_a_configuration_error() -> None:
     """WAKE_URL with another scheme is refused by name."""
     with pytest.raises(ConfigError, match="WAKE_URL"):
-        wake.open_waker("process:")
+        trigger_tick.open_trigger("process:")
