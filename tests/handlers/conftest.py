@@ -37,7 +37,7 @@ def context(*, prefixes: str = "", mail: Mailer | None = None, attempt: int = 1,
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder that its own files' jobs may use."""
+    """Return an empty folder for a job's objects."""
     made = tmp_path / "allowed"
     made.mkdir()
     return made
@@ -55,7 +55,7 @@ def moto_url() -> Iterator[str]:
 
 @pytest.fixture
 def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Yield an empty Amazon account, as the environment shows it: the endpoint's URL."""
+    """Empty moto's account, point the environment to it, and yield the endpoint's URL."""
     settings = {
         "AWS_ENDPOINT_URL": moto_url,
         "AWS_ACCESS_KEY_ID": "testing",
