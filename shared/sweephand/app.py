@@ -23,11 +23,10 @@ from sweephand.adapters.clock import SystemClock
 from sweephand.domain.attempt import Attempt
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.handler import Context, Handler, Isolation
+from sweephand.domain.services import Mailer, ObjectStore
 from sweephand.handlers import registry
 from sweephand.http import auth
 from sweephand.ports.index import Index
-from sweephand.ports.mail import Mailer
-from sweephand.ports.objects import ObjectStore
 from sweephand.ports.record import Record, Rpc
 from sweephand.ports.runner import Runner
 from sweephand.usecases.announce import Announcer, Reach
@@ -40,8 +39,7 @@ if TYPE_CHECKING:
     from werkzeug import Request
 
     from sweephand.domain.json_value import JsonValue
-    from sweephand.ports.drainers import Drainers
-    from sweephand.ports.waker import Waker
+    from sweephand.ports.tick_trigger import TickTrigger
     from sweephand.usecases.retention import Retention
     from sweephand.usecases.tick.pages import PageReader
     from sweephand.usecases.tick.report import Report
@@ -120,7 +118,7 @@ def close() -> None:
 
 
 def creator() -> CreateJobs:
-    """Return what creates jobs; one for all threads, as it remembers which tick was called."""
+    """Return what creates jobs; one for all threads, as it remembers when it triggered a tick."""
     with _making:
         return _creator()
 
@@ -132,13 +130,13 @@ def _creator() -> CreateJobs:
 
 @functools.cache
 def announcer() -> Announcer:
-    """Return what tells of new jobs."""
+    """Return what announces new jobs."""
     reach = Reach(
         round(settings().horizon * 1000),
         round(min(settings().linger, settings().tick_budget, SCHEDULE) * 1000),
     )
-    called = waker if settings().wake_url else None
-    return Announcer(index(), called, reach, SystemClock(), background(), threading.Lock())
+    trigger = tick_trigger if settings().wake_url else None
+    return Announcer(index(), trigger, reach, SystemClock(), background(), threading.Lock())
 
 
 @functools.cache
@@ -148,11 +146,11 @@ def background() -> Threads:
 
 
 @functools.cache
-def waker() -> "Waker":
-    """Return what wakes a tick for a new job when none is awake; raises `ConfigError` for a WAKE_URL of no kind."""
-    from sweephand.adapters.wake import open_waker
+def tick_trigger() -> "TickTrigger":
+    """Return what starts a tick for a new job; raises `ConfigError` for a WAKE_URL of no kind."""
+    from sweephand.adapters.trigger_tick import open_trigger
 
-    return open_waker(settings().wake_url)
+    return open_trigger(settings().wake_url)
 
 
 def caller(request: "Request") -> auth.Caller:
@@ -235,9 +233,9 @@ def page_reader() -> "PageReader":
 
 
 @functools.cache
-def drainers() -> "Drainers | None":
-    """Return what calls further drainers, or None where there is no DRAINERS_URL."""
-    from sweephand.adapters.call_drainers import open_drainers
+def drainers() -> "TickTrigger | None":
+    """Return what starts drainers, or None without a DRAINERS_URL; raises `ConfigError` for one of no kind."""
+    from sweephand.adapters.trigger_tick import open_drainers
 
     if not settings().drainers_url:
         return None
@@ -258,8 +256,8 @@ def tick(
 ) -> "Tick":
     """Return a tick that works for at most `budget` seconds and lingers for `linger` of them.
 
-    Each is at most what the settings say, and that by default. A `drainer` was called by a tick: it does not linger
-    and calls no others. One that was `triggered` for a new job calls no others either.
+    Each is at most what the settings say, and that by default. A `drainer` was started by a tick: it does not
+    linger, and starts no drainers. A tick that was `triggered` for a new job starts no drainers either.
     Raises `ConfigError` when a handler's time limit would not fit into TICK_BUDGET_SECONDS.
     """
     from sweephand.usecases.tick.budget import MARGIN, Limits

@@ -117,7 +117,7 @@ def test_what_was_started_is_forgotten(index: Index) -> None:
     assert ns(claim(index)) == [1]
 
 
-def test_a_wait_moves_the_callers_own_claim(index: Index) -> None:
+def test_postponing_moves_the_callers_own_claim(index: Index) -> None:
     """A claim that is to wait is due after its wait, by the server's clock."""
     add(index, due(1), due(2))
     first, second = claim(index)
@@ -125,8 +125,8 @@ def test_a_wait_moves_the_callers_own_claim(index: Index) -> None:
     assert ns(claim(index)) == [uuid.UUID(first.id).int]
 
 
-def test_what_is_handed_back_keeps_its_place(index: Index) -> None:
-    """Claims that are handed back are due again in their old order."""
+def test_a_released_job_keeps_its_place(index: Index) -> None:
+    """Released claims are due again in their old order."""
     for n in (3, 1, 2):
         add(index, due(n))
         claim(index, 0)
@@ -136,7 +136,7 @@ def test_what_is_handed_back_keeps_its_place(index: Index) -> None:
 
 
 def test_a_stale_claim_moves_nothing(index: Index) -> None:
-    """Once another has claimed a member, neither a wait nor a hand-back of the first claim touches it."""
+    """Once another tick has claimed a job, the first claim can neither postpone nor release it."""
     add(index, due(1))
     [stale] = claim(index, hold=1)
     while not claim(index):
@@ -146,8 +146,8 @@ def test_a_stale_claim_moves_nothing(index: Index) -> None:
     assert claim(index) == []
 
 
-def test_moves_come_before_claims_in_one_step(index: Index) -> None:
-    """What a step adds it can claim, and what it removes it cannot; a removed member can be added in one step."""
+def test_updates_come_before_claims_in_one_call(index: Index) -> None:
+    """A call can claim what it adds, not what it removes; it can remove a job and add it again."""
     add(index, due(1))
     old = claim(index)
     step = index.sync_and_claim(
@@ -157,8 +157,8 @@ def test_moves_come_before_claims_in_one_step(index: Index) -> None:
     assert step.added == 2
 
 
-def test_thousands_move_in_one_step(index: Index) -> None:
-    """A step takes more members than Lua unpacks at once."""
+def test_thousands_are_updated_in_one_call(index: Index) -> None:
+    """A call takes more jobs than Lua unpacks at once."""
     assert add(index, *(due(n) for n in range(10_000))) == 10_000
     claimed = claim(index, 10_000)
     assert len(claimed) == 10_000
@@ -175,8 +175,8 @@ def test_installations_do_not_see_each_other(index: Index) -> None:
     )
 
 
-def test_when_says_in_how_long_a_job_is_looked_at(index: Index) -> None:
-    """Due, waiting, held or not there: each is told, and nothing moves."""
+def test_a_look_up_says_when_a_job_is_due(index: Index) -> None:
+    """It tells due, waiting, held and missing jobs apart, and changes nothing."""
     add(index, due(1), due(2, wait_ms=60_000))
     assert (index.look_up(HERE, due(1)) or 0) <= 0
     assert 50_000 < (index.look_up(HERE, due(2)) or 0) <= 60_000
@@ -251,7 +251,7 @@ def _oldest(index: Index, types: list[str]) -> list[str]:
 
 
 def test_lanes_that_were_not_named_are_told(index: Index) -> None:
-    """A step tells which lanes are due, whoever may run them, and which come due next."""
+    """A call tells which lanes are due, whoever may run them, and which come due next."""
     add(index, due(1, "unnamed", 3), due(2, "later", wait_ms=60_000))
     step = index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], ClaimOptions(HOLD))
     assert step.due_lanes == [Lane("unnamed", 3)]
@@ -278,15 +278,15 @@ def test_what_is_late_keeps_its_order(index: Index) -> None:
 def test_a_bound_lets_earlier_ones_come_first(index: Index) -> None:
     """Of a lane with a bound nothing is claimed that is due later; the lane is still told as due."""
     add(index, due(1, wait_ms=-60_000), due(2, wait_ms=-1000))
-    ask = ClaimOptions(HOLD, upto_ms={Lane("noop", 0): -30_000})
-    first = index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], ask)
+    options = ClaimOptions(HOLD, upto_ms={Lane("noop", 0): -30_000})
+    first = index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], options)
     assert ns(list(first.claims)) == [1]
     assert first.due_lanes == [Lane("noop", 0)]
-    assert index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], ask).claims == []
+    assert index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], options).claims == []
     assert ns(claim(index)) == [2]
 
 
-def test_a_step_says_which_lanes_grew(index: Index) -> None:
+def test_a_call_says_which_lanes_grew(index: Index) -> None:
     """Adding tells the lanes that lacked something."""
     add(index, due(1), due(2, "other"))
     assert index.sync_and_claim(HERE, IndexUpdates(add=[due(1), due(3, "other")])).grown == {Lane("other", 0)}
@@ -316,18 +316,20 @@ def test_an_evicted_lane_is_found_again(one_index: Index, redis_client: "redis.R
     ]
 
 
-def test_a_hundred_steps_keep_the_lanes_right(one_index: Index, redis_client: "redis.Redis") -> None:
-    """After any moves, a lane's place is the score of its first member, or a turn that lies before now."""
+def test_a_hundred_calls_keep_the_lanes_right(one_index: Index, redis_client: "redis.Redis") -> None:
+    """After any updates, a lane's place is the score of its first member, or a turn that lies before now."""
     chance = random.Random(7)
     claimed: list[Claim] = []
     for n in range(100):
         entries = [due(chance.randrange(300), chance.choice("abc"), chance.choice((0, 5)),
                        chance.choice((-5000, 0, 0, 40, 5000))) for _ in range(5)]  # fmt: skip
-        moves = IndexUpdates(add=entries)
+        updates = IndexUpdates(add=entries)
         for claim_ in claimed:
-            chance.choice((moves.remove, moves.release)).append(claim_)
+            chance.choice((updates.remove, updates.release)).append(claim_)
         quotas = [of("a", "b", room=chance.randrange(20)), of("c", room=chance.randrange(3))]
-        claimed = list(one_index.sync_and_claim(HERE, moves, quotas, ClaimOptions(chance.choice((5, 200)))).claims)
+        claimed = list(
+            one_index.sync_and_claim(HERE, updates, quotas, ClaimOptions(chance.choice((5, 200)))).claims
+        )
         seconds, micros = redis_client.time()
         now = seconds * 1000 + micros / 1000
         for key in cast("list[bytes]", redis_client.keys("*:due:*")):
@@ -347,7 +349,7 @@ def test_a_hundred_steps_keep_the_lanes_right(one_index: Index, redis_client: "r
 def test_foreign_members_are_removed_and_named(
     one_index: Index, redis_client: "redis.Redis", member: bytes, score: float
 ) -> None:
-    """A member that is no job's id, whatever its score, ends no step and is claimed by none."""
+    """A member that is no job's id, whatever its score, ends no call, and nobody claims it."""
     add(one_index, due(1))
     redis_client.zadd(f"sweephand:{{{HERE}}}:due:noop:0", {member: score})
     step = one_index.sync_and_claim(HERE, IndexUpdates(), [of("noop", room=5)], ClaimOptions(HOLD))
@@ -357,7 +359,7 @@ def test_foreign_members_are_removed_and_named(
 
 
 @pytest.mark.parametrize("score", ["-inf", "+inf", 0, -1e300, 1e300])
-def test_a_jobs_id_with_an_odd_score_ends_no_step(
+def test_a_jobs_id_with_an_odd_score_ends_no_call(
     one_index: Index, redis_client: "redis.Redis", score: float
 ) -> None:
     """A score is only when to look: due, or not."""
@@ -381,7 +383,7 @@ def test_foreign_lanes_are_removed(one_index: Index, redis_client: "redis.Redis"
 
 @pytest.mark.parametrize("key", ["due:noop:0", "lanes:0", "notification", "active", "generation"])
 def test_a_key_of_another_kind_is_deleted(one_index: Index, redis_client: "redis.Redis", key: str) -> None:
-    """Where somebody has put something else under our keys, the step deletes it and goes on."""
+    """If somebody has put something else under a key of ours, the call deletes it and goes on."""
     name = f"sweephand:{{{HERE}}}:{key}"
     redis_client.hset(name, "field", "value")
     lane = Lane("noop", 0)
@@ -391,11 +393,11 @@ def test_a_key_of_another_kind_is_deleted(one_index: Index, redis_client: "redis
     assert ns(list(step.claims)) == [1]
 
 
-# ---------------------------------------------------------------- who is awake
+# ---------------------------------------------------------------- which tick is active
 
 
-def test_it_is_told_when_nothing_is_known_of_ticks(one_index: Index, redis_client: "redis.Redis") -> None:
-    """Who left is known to have left; where even that is gone, the index may have lost it."""
+def test_the_index_says_that_it_forgot_the_ticks(one_index: Index, redis_client: "redis.Redis") -> None:
+    """It knows that the last tick has left; if even that is gone, it may have lost what it knew."""
     assert one_index.sync_and_claim(
         HERE, IndexUpdates(), options=ClaimOptions(trigger=TriggerRequest(0, 60_000))
     ).forgot
@@ -413,7 +415,7 @@ def test_it_is_told_when_nothing_is_known_of_ticks(one_index: Index, redis_clien
 
 
 def must_trigger(index: Index, wait_ms: int = 0) -> bool:
-    """Tell whether one who creates a job that is due in `wait_ms` is to call a tick, which would stay a minute."""
+    """Tell whether a create of a job that is due in `wait_ms` must trigger a tick, which would stay a minute."""
     return index.sync_and_claim(
         HERE, IndexUpdates(), options=ClaimOptions(trigger=TriggerRequest(wait_ms, 60_000))
     ).must_trigger
@@ -429,13 +431,13 @@ def tick(index: Index, name: str = "a", *, stay_ms: int = 0, works: bool = False
     )
 
 
-def test_one_of_many_is_told_to_call_a_tick(index: Index) -> None:
-    """While nobody is awake the first is told so; then the tick that it calls is counted on."""
+def test_one_of_many_must_trigger_a_tick(index: Index) -> None:
+    """While no tick is active the first create must trigger one; the others count on that tick."""
     assert [must_trigger(index) for _ in range(3)] == [True, False, False]
 
 
-def test_a_tick_is_awake_while_it_claims_or_runs(index: Index) -> None:
-    """It says so itself, and falls asleep with the step that finds nothing: no job can slip in between."""
+def test_a_tick_is_active_while_it_claims_or_runs(index: Index) -> None:
+    """The tick says so itself, until a call of its own finds nothing: no job can slip in between."""
     add(index, due(1))
     assert tick(index).is_active
     assert not must_trigger(index)
@@ -445,7 +447,7 @@ def test_a_tick_is_awake_while_it_claims_or_runs(index: Index) -> None:
     assert must_trigger(index)
 
 
-def test_a_tick_is_awake_while_something_comes_due(index: Index) -> None:
+def test_a_tick_is_active_while_something_comes_due(index: Index) -> None:
     """One that would wait for it, that is: one that would leave before is not."""
     add(index, due(1, wait_ms=30_000))
     assert not tick(index, stay_ms=20_000).is_active
@@ -454,8 +456,8 @@ def test_a_tick_is_awake_while_something_comes_due(index: Index) -> None:
     assert not must_trigger(index)
 
 
-def test_a_tick_is_awake_for_what_it_stays_for(index: Index) -> None:
-    """One that leaves before a job comes due is not counted on for it, nor a called one beyond its stay."""
+def test_a_tick_is_active_for_jobs_that_it_stays_for(index: Index) -> None:
+    """Nobody counts on a tick that leaves before a job is due, nor on a triggered tick beyond its stay."""
     assert tick(index, stay_ms=20_000, works=True).is_active
     assert not must_trigger(index, 10_000)
     assert must_trigger(index, 30_000)
@@ -464,7 +466,7 @@ def test_a_tick_is_awake_for_what_it_stays_for(index: Index) -> None:
 
 
 def test_a_tick_that_leaves_does_not_speak_for_another(index: Index) -> None:
-    """One that finds nothing leaves another awake that runs handlers; who stays longest is the one counted on."""
+    """A tick that finds nothing leaves a working one active; creates count on the tick that stays longest."""
     assert tick(index, "old", works=True).is_active
     assert not tick(index, "new", begins=True).is_active
     assert not must_trigger(index)
@@ -476,8 +478,8 @@ def test_a_tick_that_leaves_does_not_speak_for_another(index: Index) -> None:
     assert must_trigger(index)
 
 
-def test_a_called_tick_is_not_waited_for_for_ever(one_index: Index, redis_client: "redis.Redis") -> None:
-    """A call that came to nothing is forgotten within ten seconds."""
+def test_a_trigger_that_came_to_nothing_is_forgotten(one_index: Index, redis_client: "redis.Redis") -> None:
+    """Nobody waits for a triggered tick for longer than ten seconds."""
     assert must_trigger(one_index)
     [key] = [key for key in redis_client.scan_iter() if key.endswith(b":active")]
     assert 0 < redis_client.pttl(key) <= 10_000

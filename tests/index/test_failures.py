@@ -27,7 +27,7 @@ def test_a_dead_connection_is_made_anew(one_index: Index, redis_client: "redis.R
 
 
 def test_a_server_that_forgot_the_script_is_told_again(one_index: Index, redis_client: "redis.Redis") -> None:
-    """After SCRIPT FLUSH, as after a restart, the next step works."""
+    """After SCRIPT FLUSH, as after a restart, the next call works."""
     add(one_index, due(1))
     redis_client.script_flush()
     assert ns(claim(one_index)) == [1]

@@ -1,4 +1,4 @@
-"""Waiting for kicks."""
+"""Waiting for notifications of new jobs."""
 
 import threading
 
@@ -14,29 +14,29 @@ LANE = Lane("noop", 3)
 
 
 class Heard:
-    """Counts how often a listener was woken."""
+    """Keeps what a listener was notified of."""
 
     def __init__(self) -> None:
-        self._woken = threading.Semaphore(0)
+        self._arrived = threading.Semaphore(0)
         self.lanes: list[Lane | None] = []
 
     def __call__(self, lane: Lane | None) -> None:
-        """Count."""
+        """Keep the lane."""
         self.lanes.append(lane)
-        self._woken.release()
+        self._arrived.release()
 
     def within(self, seconds: float) -> bool:
-        """Wait until it was woken once more; tell whether it was."""
-        return self._woken.acquire(timeout=seconds)
+        """Wait for one more notification, at most so long; tell whether there was one."""
+        return self._arrived.acquire(timeout=seconds)
 
 
-def kick(index: Index) -> None:
-    """TriggerRequest one that waits, as creating a job does."""
+def notify(index: Index) -> None:
+    """Notify the tick that waits, as a create does."""
     index.sync_and_claim(HERE, IndexUpdates(), options=ClaimOptions(notify=LANE))
 
 
-def test_a_kick_is_for_who_still_listens(index: Index, url: str) -> None:
-    """One that was closed while it waited waits no more, on any kind of server, and takes no kick from another."""
+def test_a_notification_reaches_the_listener_that_is_open(index: Index, url: str) -> None:
+    """A listener that is closed stops waiting on any kind of server, and takes no notification from another."""
     closed, listening = Heard(), Heard()
     first = index.listen(HERE, closed)
     with redis.Redis.from_url(url.removesuffix("?cluster=true")) as seen:
@@ -44,17 +44,17 @@ def test_a_kick_is_for_who_still_listens(index: Index, url: str) -> None:
         first.close()
         wait_until(lambda: not blocked(seen))
     second = index.listen(HERE, listening)
-    kick(index)
+    notify(index)
     assert listening.within(20)
     assert listening.lanes == [LANE]
     assert not closed.within(0)
     second.close()
 
 
-def test_who_is_closed_before_it_waits_puts_a_kick_back(
+def test_a_listener_that_is_closed_before_it_waits_puts_a_notification_back(
     one_index: Index, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there was no connection to shut yet, it takes the next kick, and leaves it to another."""
+    """If `close` found no connection to shut, it pops the next notification, and leaves it to another listener."""
     closed, listening = Heard(), Heard()
     first = one_index.listen(HERE, closed)
     wait_until(lambda: blocked(redis_client))
@@ -63,19 +63,19 @@ def test_who_is_closed_before_it_waits_puts_a_kick_back(
         first.close()
     second = one_index.listen(HERE, listening)
     wait_until(lambda: len(blocked(redis_client)) == 2)
-    kick(one_index)
+    notify(one_index)
     assert listening.within(20)
     assert not closed.within(0)
     second.close()
 
 
-def test_a_broken_wait_wakes_and_is_begun_again(one_index: Index, redis_client: "redis.Redis") -> None:
-    """What was created while nobody listened is looked for at once, and later kicks are heard."""
+def test_a_broken_listener_says_so_and_listens_again(one_index: Index, redis_client: "redis.Redis") -> None:
+    """It notifies of any lane at once, as it may have missed notifications, and later ones arrive."""
     heard = Heard()
     listener = one_index.listen(HERE, heard)
     wait_until(lambda: blocked(redis_client))
     redis_client.client_kill_filter(_type="normal", skipme=True)
     assert heard.within(20)
-    kick(one_index)
+    notify(one_index)
     assert heard.within(20)
     listener.close()

@@ -99,7 +99,7 @@ local function look_at(at, served)
   redis.call('ZADD', key, first, type)
 end
 
--- Lua's unpack takes some thousands of values at most.
+-- In pieces: Lua's unpack takes some thousands of values at most.
 for _, row in ipairs(request.remove) do
   touch(row[1])
   for first = 2, #row, 2000 do
@@ -107,6 +107,7 @@ for _, row in ipairs(request.remove) do
   end
 end
 
+-- Tells whether the claim is still the caller's: another claim would have changed the score.
 local function mine(row)
   local score = redis.call('ZSCORE', zset(row[1]), row[2])
   return score and tonumber(score) == row[3]

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from sweephand.domain.handler import Handler, Isolation
 from sweephand.ports.background import Background
 from sweephand.ports.clock import Clock, Randomness
-from sweephand.ports.drainers import Drainers
 from sweephand.ports.index import Index
 from sweephand.ports.record import Record
 from sweephand.ports.runner import Runner
+from sweephand.ports.tick_trigger import TickTrigger
 from sweephand.usecases.retention import Retention
 from sweephand.usecases.tick.budget import Budget
 from sweephand.usecases.tick.pages import PageReader
@@ -32,7 +32,7 @@ class Dependencies:
     pages: PageReader
     horizon_ms: int
     background: Background
-    drainers: Drainers | None = None
+    drainers: TickTrigger | None = None
     retention: Retention | None = None
 
 

@@ -1,4 +1,4 @@
-"""A job that is created while no tick is awake."""
+"""A job that is created while no tick is active."""
 
 import json
 import socket
@@ -17,8 +17,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from sweephand import app
-from sweephand.adapters import invoke_lambda, wake
-from sweephand.adapters.wake import EVENT
+from sweephand.adapters import sign_aws, trigger_tick
+from sweephand.adapters.trigger_tick import TRIGGERED
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.json_value import JsonValue
 from sweephand.ports.index import NO_OPTIONS, Claimed
@@ -30,7 +30,7 @@ from tests.waiting import blocked, wait_until
 
 
 class TickServer:
-    """Counts who would have had a tick run; it answers with an error, which is nothing to who creates jobs."""
+    """Counts requests to run a tick, and answers with an error, which no create notices."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -86,22 +86,24 @@ def in_(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
-def test_the_first_job_calls_a_tick_as_the_schedule_does(deployment: Deployment, tick_server: TickServer) -> None:
-    """Those after it count on that one; once a tick has drained all and left, the next one calls again."""
+def test_the_first_job_triggers_a_tick_as_the_schedule_does(
+    deployment: Deployment, tick_server: TickServer
+) -> None:
+    """Later jobs count on that tick; once it has drained them and left, the next job triggers another."""
     deployment.create("note")
     assert tick_server.called()
-    (awake,) = deployment.redis.scan_iter("*:active")
-    assert 0 < deployment.redis.pttl(awake) <= 10_000  # one that never comes is not counted on for longer
+    (active,) = deployment.redis.scan_iter("*:active")
+    assert 0 < deployment.redis.pttl(active) <= 10_000  # nobody counts for longer on a tick that does not come
     deployment.create("note")
     assert tick_server.was_left_alone()
     assert deployment.tick().completed == 2
     deployment.create("note")
     assert tick_server.called()
-    assert [json.loads(body) for body in tick_server.bodies] == [EVENT, EVENT]
+    assert [json.loads(body) for body in tick_server.bodies] == [TRIGGERED, TRIGGERED]
 
 
 def test_a_tick_that_waits_for_it_is_enough(deployment: Deployment, tick_server: TickServer) -> None:
-    """While a tick lingers for what comes due, a new job wakes that one, and is run before what it waits for."""
+    """A lingering tick is notified of a new job, and runs it before the job that it waits for."""
     later = deployment.create("note", scheduled_at=in_(10))
     assert tick_server.called()
     lingering = threading.Thread(target=deployment.tick, args=(40, 30))
@@ -116,7 +118,7 @@ def test_a_tick_that_waits_for_it_is_enough(deployment: Deployment, tick_server:
 
 
 def owner(deployment: Deployment) -> str:
-    """Return who is awake, and until when; empty when nobody is."""
+    """Return which tick is active, and until when; empty when none is."""
     said = " ".join(str(deployment.redis.get(key)) for key in deployment.redis.scan_iter("*:active"))
     return "" if "left" in said else said
 
@@ -125,7 +127,7 @@ def owner(deployment: Deployment) -> str:
 def test_a_tick_that_leaves_is_counted_on_no_more(
     deployment: Deployment, tick_server: TickServer, job: tuple[str, float]
 ) -> None:
-    """Whatever it leaves behind, a retry or what is due later: the next job has a tick called for it."""
+    """Whatever a tick leaves behind, a retry or a later job, the next new job triggers a tick."""
     type_, seconds = job
     deployment.create(type_, scheduled_at=in_(seconds), max_retries=3)
     deployment.tick(linger=0)
@@ -137,7 +139,7 @@ def test_a_tick_that_leaves_is_counted_on_no_more(
 
 
 def test_a_tick_that_is_ended_says_so(deployment: Deployment) -> None:
-    """One that is told to stop while it waits is awake no more, although something comes due."""
+    """A tick that is told to stop while it waits is no longer active, although a job comes due."""
     deployment.create("note", scheduled_at=in_(40))
     process = deployment.spawn("--linger", "50")
     while not owner(deployment):  # pytest's time limit ends a vain wait
@@ -150,7 +152,7 @@ def test_a_tick_that_is_ended_says_so(deployment: Deployment) -> None:
 def test_a_job_that_comes_while_a_tick_ends_is_run_by_it(
     deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was told that the tick is awake; its last job ends before that answer is back, and it looks once more."""
+    """The create counts on the tick, whose last job ends just then: the tick looks at the index once more."""
     index, record = app.index(), app.record()
     assert index is not None
     step, restore = index.sync_and_claim, record.restore
@@ -181,7 +183,7 @@ def test_a_job_that_comes_while_a_tick_ends_is_run_by_it(
 
 
 def test_an_older_tick_is_not_counted_on_for_later(deployment: Deployment, tick_server: TickServer) -> None:
-    """One that runs a job when the next has begun will not wait: what is due later has a tick called for it."""
+    """A tick that still runs a job when the next has begun will not wait: a later job triggers a tick."""
     deployment.insert("slow", 1, '{"seconds": 4}')
     older = threading.Thread(target=deployment.tick, args=(60, 50))
     older.start()
@@ -197,8 +199,8 @@ def test_an_older_tick_is_not_counted_on_for_later(deployment: Deployment, tick_
     assert called
 
 
-def test_a_new_job_wakes_the_newer_of_two_ticks(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An older one that has no room hears of it no more: the newer has room, and waits for nothing else."""
+def test_a_new_job_notifies_the_newer_of_two_ticks(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older tick without capacity is not notified: the newer has capacity, and waits for nothing else."""
     monkeypatch.setenv("ASYNC_SLOTS", "1")
     forget()
     (slow,) = deployment.insert("slow", 1, '{"seconds": 8}')
@@ -219,8 +221,8 @@ def test_a_new_job_wakes_the_newer_of_two_ticks(deployment: Deployment, monkeypa
     assert meanwhile == "in_progress"
 
 
-def test_what_a_drainer_leaves_wakes_who_waits(deployment: Deployment) -> None:
-    """A retry that it puts into the index as it goes is run when due, by a tick that waits for what is later."""
+def test_what_a_drainer_leaves_notifies_the_tick_that_waits(deployment: Deployment) -> None:
+    """A retry that a drainer leaves in the index runs when it is due, by a tick that waits for a later job."""
     later = deployment.create("note", scheduled_at=in_(9))
     lingering = threading.Thread(target=deployment.tick, args=(40, 30))
     lingering.start()
@@ -234,10 +236,10 @@ def test_what_a_drainer_leaves_wakes_who_waits(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize(("linger", "seconds"), [("70", 30), ("0", 0)])
-def test_it_calls_for_what_a_tick_would_wait_for(
+def test_it_triggers_for_what_a_tick_would_wait_for(
     deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, linger: str, seconds: float
 ) -> None:
-    """What comes due before the schedule's next tick is sure to be there has one called for it."""
+    """A job that comes due before the next scheduled tick is sure to be there triggers one."""
     monkeypatch.setenv("LINGER_SECONDS", linger)
     forget()
     deployment.create("note", scheduled_at=in_(seconds))
@@ -255,7 +257,7 @@ def test_it_calls_for_what_a_tick_would_wait_for(
     ],
     ids=str,
 )
-def test_it_calls_for_nothing_later(
+def test_it_triggers_for_nothing_later(
     deployment: Deployment,
     tick_server: TickServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -293,7 +295,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, ms: Callable[[], int | None]) -> None
 
 
 def evicting(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the index lose who is awake before each step, and tell so."""
+    """Have the index forget which tick is active before each call, and say so."""
     index = app.index()
     assert index is not None
     step = index.sync_and_claim
@@ -356,7 +358,7 @@ def test_a_tick_that_was_called_and_came_is_called_again(
 def test_evictions_call_no_storm_of_ticks(
     deployment: Deployment, tick_server: TickServer, monkeypatch: pytest.MonkeyPatch, ms: int | None, calls: int
 ) -> None:
-    """Where the index forgets before each create who is awake, a process calls once, or once in two seconds."""
+    """If the index forgets the active tick before each create, a process triggers once, or once in two seconds."""
     asked(monkeypatch, lambda: ms)
     evicting(deployment, monkeypatch)
     until = time.monotonic() + announce.FORGETFUL + 0.5
@@ -385,7 +387,7 @@ def test_a_hung_index_calls_one_tick(
 
 
 def test_a_call_that_hangs_keeps_nobody(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A platform that takes the call of a tick and does not answer costs a create a quarter second."""
+    """A platform that takes the request and does not answer costs a create a quarter second."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setenv("WAKE_URL", "lambda:tick")
@@ -395,8 +397,8 @@ def test_a_call_that_hangs_keeps_nobody(deployment: Deployment, monkeypatch: pyt
         assert time.monotonic() - began < 1.5
 
 
-def test_a_woken_tick_calls_no_others(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the schedule's may, or jobs that create jobs could call for ever more."""
+def test_a_triggered_tick_calls_no_others(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a scheduled tick may: else jobs that create jobs could start ever more ticks."""
     monkeypatch.setenv("DRAINERS_URL", "process:")
     monkeypatch.setenv("MAX_DRAINERS", "2")
     monkeypatch.setenv("ASYNC_SLOTS", "1")
@@ -413,7 +415,7 @@ def test_a_call_of_lambda_is_signed_as_botocore_does(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_SESSION_TOKEN", session)
     url = "https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/arn%3Aaws%3Alambda%3A1/invocations"
     at = datetime(2026, 11, 24, 15, 10, 30, tzinfo=UTC)
-    ours = invoke_lambda.signed(url, {"X-Amz-Invocation-Type": "Event"}, b'{"triggered": true}', "eu-west-1", at)
+    ours = sign_aws.signed(url, {"X-Amz-Invocation-Type": "Event"}, b'{"triggered": true}', "eu-west-1", at)
     theirs = AWSRequest("POST", url, {"X-Amz-Invocation-Type": "Event"}, b'{"triggered": true}')
     credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", session or None)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: at.replace(tzinfo=None))
@@ -424,9 +426,9 @@ def test_a_call_of_lambda_is_signed_as_botocore_does(monkeypatch: pytest.MonkeyP
 
 def test_cloud_scheduler_is_asked_to_run_the_job(monkeypatch: pytest.MonkeyPatch, tick_server: TickServer) -> None:
     """On Google it is one POST to the job's own URL, with a token of the function's identity."""
-    monkeypatch.setattr(wake, "CLOUD_SCHEDULER", f"{tick_server.url}/v1")
-    monkeypatch.setattr(wake, "access_token", lambda: "a token")
-    wake.open_waker("scheduler:projects/p/locations/l/jobs/tick").wake()
+    monkeypatch.setattr(trigger_tick, "CLOUD_SCHEDULER", f"{tick_server.url}/v1")
+    monkeypatch.setattr(trigger_tick, "access_token", lambda: "a token")
+    assert trigger_tick.open_trigger("scheduler:projects/p/locations/l/jobs/tick").now() == 0  # the server says 500
     assert tick_server.called()
     assert tick_server.asked == [("/v1/projects/p/locations/l/jobs/tick:run", "Bearer a token")]
 
@@ -434,4 +436,4 @@ def test_cloud_scheduler_is_asked_to_run_the_job(monkeypatch: pytest.MonkeyPatch
 def test_another_way_is_a_configuration_error() -> None:
     """WAKE_URL with another scheme is refused by name."""
     with pytest.raises(ConfigError, match="WAKE_URL"):
-        wake.open_waker("process:")
+        trigger_tick.open_trigger("process:")

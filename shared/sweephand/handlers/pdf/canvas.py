@@ -1,4 +1,4 @@
-"""Pages, and what is drawn on them."""
+"""The pages, and how text, areas, links and bookmarks are drawn on them with fpdf2."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,35 +10,35 @@ from fpdf.fonts import TTFFont
 
 from sweephand.domain.handler import GiveUp
 from sweephand.handlers.pdf import theme
-from sweephand.handlers.pdf.inline import Run, Style
+from sweephand.handlers.pdf.line_breaking import Line, width_of, wrap
+from sweephand.handlers.pdf.styled_text import Run, Style
 from sweephand.handlers.pdf.theme import Colour, Face
-from sweephand.handlers.pdf.wrap import Line, width_of, wrap
 
 MAX_PAGES = 500
 MISSING = "□"
-"""Printed for a character that the font has no glyph for."""
+"""Printed in place of a character that the font lacks."""
 Align = Literal["left", "center", "right"]
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The column that blocks are laid out in, in millimetres, and the quote bars to its left."""
+    """The column that blocks stand in, and the left edges of the quote bars beside it; in millimetres."""
 
     left: float
     width: float
     bars: tuple[float, ...] = ()
 
     def indented(self, by: float, *, bar: bool = False) -> "Frame":
-        """Return a narrower column, unless so little would be left that text could not be read."""
+        """Return a column that is indented by `by`, or by less if it would become narrower than `MIN_WIDTH`."""
         by = min(by, max(self.width - theme.MIN_WIDTH, 0))
         bars = (*self.bars, self.left) if bar and by else self.bars
         return Frame(self.left + by, self.width - by, bars)
 
 
-class Sheet:
-    """A growing document: `y` is how far down the current page it is, in millimetres.
+class Canvas:
+    """A growing document. `y` is the drawing position: millimetres below the current page's upper edge.
 
-    Raises `GiveUp` once there are more than 500 pages. To be closed: it reads the fonts' files until then.
+    Raises `GiveUp` at page 501. Close it in the end: it keeps the fonts' files open.
     """
 
     def __init__(self, page: str, title: str, created: datetime) -> None:
@@ -55,23 +55,23 @@ class Sheet:
 
     @property
     def pages(self) -> int:
-        """How many pages there are."""
+        """The number of pages so far."""
         return self._pdf.pages_count
 
     @property
     def at_top(self) -> bool:
-        """Whether nothing stands on the current page."""
+        """Whether the current page is empty."""
         return self.y <= theme.MARGIN_TOP
 
     def new_page(self) -> None:
-        """Go on at the top of a new page."""
+        """Continue at the top of a new page."""
         if self.pages == MAX_PAGES:
             raise GiveUp(f"the document has more than {MAX_PAGES} pages")
         self._pdf.add_page()
         self.y = theme.MARGIN_TOP
 
     def room(self) -> float:
-        """Return the height that is left on the page."""
+        """Return the height that is left on the current page."""
         return self.bottom - self.y
 
     def ensure(self, height: float) -> None:
@@ -80,18 +80,18 @@ class Sheet:
             self.new_page()
 
     def gap(self, height: float, frame: Frame) -> None:
-        """Leave `height` free; a gap at a page's end or top is none."""
+        """Leave `height` free, unless the gap would stand at the top or at the end of a page."""
         if not self.at_top and height < self.room():
             self.advance(height, frame)
 
     def advance(self, height: float, frame: Frame) -> None:
-        """Move down by `height`, carrying the quote bars of `frame` on."""
+        """Move down by `height` and draw the quote bars of `frame` beside it."""
         for left in frame.bars:
-            self.rect(left, self.y, theme.QUOTE_BAR, height, theme.RULE)
+            self.fill(left, self.y, theme.QUOTE_BAR, height, theme.RULE)
         self.y += height
 
     def wrap(self, runs: Iterable[Run], width: float, face: Face) -> list[Line]:
-        """Cut `runs` into lines of `width` millimetres, in the size of `face`."""
+        """Break `runs` into lines of at most `width` millimetres, in the size of `face`."""
         return wrap(runs, width, lambda text, style: self.measure(text, style, face))
 
     def measure(self, text: str, style: Style, face: Face) -> float:
@@ -104,75 +104,78 @@ class Sheet:
             self._widths[key] = per_point
         return per_point * _size(style, face)
 
-    def lines(self, lines: Iterable[Line], frame: Frame, face: Face, *, shade: bool = False) -> None:
-        """Draw `lines` below each other, over as many pages as it takes; `shade` draws a code block's ground."""
+    def draw_lines(self, lines: Iterable[Line], frame: Frame, face: Face, *, shade: bool = False) -> None:
+        """Draw `lines` below each other, on new pages where needed. `shade` draws a code block's ground."""
         for line in lines:
             self.ensure(face.height)
             inset = theme.CODE_PADDING if shade else 0
             if shade:
-                self.rect(frame.left, self.y, frame.width, face.height, theme.SHADE)
-            self.text(line, frame.left + inset, self.y, face, plain=shade)
+                self.fill(frame.left, self.y, frame.width, face.height, theme.SHADE)
+            self.draw_text(line, frame.left + inset, self.y, face, plain=shade)
             self.advance(face.height, frame)
 
-    def strip(self, height: float, frame: Frame) -> None:
-        """Draw an empty strip of a code block's ground, as far as the page goes."""
+    def draw_code_edge(self, height: float, frame: Frame) -> None:
+        """Draw the upper or lower edge of a code block's ground, at most to the end of the page."""
         height = min(height, self.room())
-        self.rect(frame.left, self.y, frame.width, height, theme.SHADE)
+        self.fill(frame.left, self.y, frame.width, height, theme.SHADE)
         self.advance(height, frame)
 
-    def text(self, line: Line, x: float, y: float, face: Face, *, plain: bool = False) -> None:
-        """Draw one line whose upper edge is `y`; `plain` leaves out the ground of inline code."""
+    def draw_text(self, line: Line, x: float, y: float, face: Face, *, plain: bool = False) -> None:
+        """Draw one line whose upper edge is at `y`. `plain` leaves out the ground behind inline code."""
         baseline = y + face.height / 2 + 0.36 * face.size * theme.POINT
         for piece in line:
             if piece.style.mono and not plain:
-                self.rect(x, y + 0.12 * face.height, piece.width, 0.76 * face.height, theme.SHADE)
+                self.fill(x, y + 0.12 * face.height, piece.width, 0.76 * face.height, theme.SHADE)
             drawn = self._drawable(piece.text, piece.style)
             self._pdf.set_font(*piece.style.font, size=_size(piece.style, face))
             self._pdf.set_text_color(*(theme.LINK if piece.style.link else face.colour))
             self._pdf.text(x, baseline, drawn)
             if piece.style.strike:
-                self.rect(x, baseline - 0.27 * face.size * theme.POINT, piece.width, 0.2, face.colour)
+                self.fill(x, baseline - 0.27 * face.size * theme.POINT, piece.width, 0.2, face.colour)
             if piece.style.link:
                 self._pdf.link(x, y, piece.width, face.height, piece.style.link)
             x += piece.width
 
-    def aligned(self, line: Line, frame: Frame, y: float, face: Face, align: Align) -> None:
-        """Draw one line whose upper edge is `y`, within `frame`, without moving on."""
+    def draw_aligned(self, line: Line, frame: Frame, y: float, face: Face, align: Align) -> None:
+        """Draw one line in `frame`, its upper edge at `y`, without moving the drawing position."""
         free = frame.width - width_of(line)
         shift = {"left": 0.0, "center": free / 2, "right": free}[align]
-        self.text(line, frame.left + shift, y, face)
+        self.draw_text(line, frame.left + shift, y, face)
 
-    def rect(self, x: float, y: float, width: float, height: float, colour: Colour) -> None:
-        """Fill an area."""
+    def fill(self, x: float, y: float, width: float, height: float, colour: Colour) -> None:
+        """Fill a rectangle."""
         self._pdf.set_fill_color(*colour)
         self._pdf.rect(x, y, width, height, style="F")
 
     def bookmark(self, name: str, level: int) -> None:
-        """Add an entry to the outline that leads here; `level` counts from 0 and never skips one."""
+        """Add an entry to the outline that leads to this position.
+
+        `level` counts from 0. An entry stands at most one level below the one before it.
+        """
         self._level = min(level, self._level + 1)
         self._pdf.set_y(self.y)
         self._pdf.start_section(name, self._level)
 
     def finish(self) -> bytes:
-        """Print the page numbers and return the file."""
+        """Print the page numbers and return the finished file."""
         pages = self.pages
         for number in range(1, pages + 1):
-            # Only now is the last number known. Each page keeps its own state of what font is set.
+            # The last number is known only now. fpdf2 must set the font again on the page that it returns to.
             self._pdf.page = number
             self._pdf.current_font_is_set_on_page = False
             line = self.wrap([Run(f"{number} / {pages}", Style())], self.frame.width, theme.SMALL)[0]
             y = self._pdf.h - theme.FOOTER - theme.SMALL.height
-            self.text(line, (self._pdf.w - width_of(line)) / 2, y, theme.SMALL)
+            self.draw_text(line, (self._pdf.w - width_of(line)) / 2, y, theme.SMALL)
         return bytes(self._pdf.output())
 
     def close(self) -> None:
-        """Close the fonts' files, which fpdf2 leaves open."""
+        """Close the fonts' files: fpdf2 leaves them open."""
         for font in self._pdf.fonts.values():
             assert isinstance(font, TTFFont)
             font.ttfont.close()
 
     def _font(self, style: Style) -> TTFFont:
-        """Return the font, read when it is first used: each takes some 25 ms, and few documents use all five."""
+        """Return the font of `style`. Reading one takes some 25 ms, so each is read at its first use."""
         family, emphasis = style.font
         if family + emphasis not in self._pdf.fonts:
             self._pdf.add_font(family, emphasis, theme.FONT_FOLDER / theme.FONT_FILES[style.font])

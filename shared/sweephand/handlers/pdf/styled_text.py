@@ -1,4 +1,4 @@
-"""Inline Markdown to runs: stretches of text in one style."""
+"""Reads inline Markdown as runs: stretches of text in one style."""
 
 import re
 import unicodedata
@@ -10,12 +10,12 @@ from markdown_it.tree import SyntaxTreeNode
 
 _LINKED = re.compile(r"(https?|mailto):[\x21-\x7e]+\Z", re.IGNORECASE)
 MAX_LINK = 2000
-"""A longer address is printed as text only; in characters."""
+"""The longest address that a link may have, in characters. With a longer one its text is printed alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a run is set. `link` is an address that a reader may open, or nothing."""
+    """How a run looks. `link` is the address that it opens, or an empty text."""
 
     bold: bool = False
     italic: bool = False
@@ -25,41 +25,41 @@ class Style:
 
     @property
     def font(self) -> tuple[str, str]:
-        """The family and the style that fpdf2 knows the font by."""
+        """The font's family and style, in fpdf2's names."""
         return ("mono", "") if self.mono else ("sans", "B" * self.bold + "I" * self.italic)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Some text in one style; a newline in it is a line break."""
+    """Text in one style. A newline in it breaks the line."""
 
     text: str
     style: Style
 
 
 def inline_tokens(node: SyntaxTreeNode) -> list[Token]:
-    """Return the inline tokens that stand directly in the block `node`."""
+    """Return the inline tokens of the block `node`, without those of blocks inside it."""
     return [token for part in node.children if part.token for token in part.token.children or []]
 
 
 def read_runs(tokens: Iterable[Token], base: Style) -> list[Run]:
-    """Return the runs of an inline token's children, on top of the style `base`.
+    """Return the runs of `tokens`, whose marks change the style `base`.
 
-    Images are not fetched: their text stands for them. Links open http, https and mailto alone.
+    An image becomes its description: nothing is fetched. Only http, https and mailto links can be opened.
     """
     stack = [base]
     runs = []
     for token in tokens:
         if token.nesting > 0:
-            stack.append(_opened(token, stack[-1]))
+            stack.append(_style_within(token, stack[-1]))
         elif token.nesting < 0:
             stack.pop()
         else:
-            runs.append(_leaf(token, stack[-1]))
+            runs.append(_read_leaf(token, stack[-1]))
     return runs
 
 
-def _opened(token: Token, style: Style) -> Style:
+def _style_within(token: Token, style: Style) -> Style:
     name = token.type.removesuffix("_open")
     if name == "link":
         href = str(token.attrGet("href") or "")
@@ -72,7 +72,7 @@ def _opened(token: Token, style: Style) -> Style:
     )
 
 
-def _leaf(token: Token, style: Style) -> Run:
+def _read_leaf(token: Token, style: Style) -> Run:
     if token.type == "softbreak":
         return Run(" ", style)
     if token.type == "hardbreak":
@@ -85,7 +85,7 @@ def _leaf(token: Token, style: Style) -> Run:
 
 
 def printable(text: str) -> str:
-    """Return `text` composed (NFC), without the control characters and lone surrogates that no font draws."""
+    """Return `text` composed (NFC), without control characters and lone surrogates, which no font has."""
     kept = (char for char in unicodedata.normalize("NFC", text.expandtabs(4)) if not _is_dropped(char))
     return "".join(kept)
 

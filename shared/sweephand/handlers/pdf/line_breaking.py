@@ -1,22 +1,22 @@
-"""Runs to lines of a given width."""
+"""Cuts runs into lines of a given width."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sweephand.handlers.pdf.inline import Run, Style
+from sweephand.handlers.pdf.styled_text import Run, Style
 
 Measure = Callable[[str, Style], float]
-"""The width of a text in a style, in millimetres."""
+"""Returns the width of a text in a style, in millimetres."""
 
 _PARTS = re.compile(r"\n| +|[^ \n]+")
 _SLACK = 1e-6
-"""Sums of widths are floats: a line that fits exactly must not be cut by the last bit."""
+"""In millimetres: a line that fits exactly must not break because of a rounding error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text in one style within one line."""
+    """The part of a line that has one style."""
 
     text: str
     style: Style
@@ -32,28 +32,28 @@ def width_of(line: Iterable[Piece]) -> float:
 
 
 def wrap(runs: Iterable[Run], width: float, measure: Measure) -> list[Line]:
-    """Cut `runs` into lines of at most `width` millimetres, at spaces; a longer word is cut where it must be.
+    """Break `runs` at spaces into lines of at most `width` millimetres. A longer word is cut at any character.
 
-    A word may change its style within: it stays together all the same.
+    A word stays together also where its style changes in the middle.
     """
-    cutter = _Cutter(width, measure)
+    breaker = _LineBreaker(width, measure)
     for run in runs:
         for text in _PARTS.findall(run.text):
-            cutter.add(Piece(text, run.style, 0 if text == "\n" else measure(text, run.style)))
-    return cutter.finish()
+            breaker.add(Piece(text, run.style, 0 if text == "\n" else measure(text, run.style)))
+    return breaker.finish()
 
 
 def wrap_code(text: str, style: Style, width: float, measure: Measure) -> list[Line]:
-    """Cut lines of code at any character: their spaces are part of them."""
+    """Break lines of code at any character, keeping their spaces."""
     lines: list[Line] = []
     for row in text.split("\n"):
-        chunks = _chopped(Piece(row, style, measure(row, style)), width, width, measure)
+        chunks = _cut_at_characters(Piece(row, style, measure(row, style)), width, width, measure)
         lines += [(chunk,) for chunk in chunks] or [()]
     return lines
 
 
 @dataclass(slots=True)
-class _Cutter:
+class _LineBreaker:
     width: float
     measure: Measure
     lines: list[Line] = field(default_factory=list)
@@ -89,11 +89,11 @@ class _Cutter:
         if space:
             self._put(space)
         for piece in self.word:
-            self._put_cut(piece) if wide > self.width + _SLACK else self._put(piece)
+            self._put_in_chunks(piece) if wide > self.width + _SLACK else self._put(piece)
         self.word, self.space = [], None
 
-    def _put_cut(self, piece: Piece) -> None:
-        for index, chunk in enumerate(_chopped(piece, self.width - self.used, self.width, self.measure)):
+    def _put_in_chunks(self, piece: Piece) -> None:
+        for index, chunk in enumerate(_cut_at_characters(piece, self.width - self.used, self.width, self.measure)):
             if index or self.used + chunk.width > self.width + _SLACK:
                 self._end_line()
             self._put(chunk)
@@ -107,8 +107,8 @@ class _Cutter:
         self.line, self.used, self.space = [], 0.0, None
 
 
-def _chopped(piece: Piece, first: float, width: float, measure: Measure) -> Iterator[Piece]:
-    """Cut `piece` into chunks, the first of at most `first`, one character at least."""
+def _cut_at_characters(piece: Piece, first: float, width: float, measure: Measure) -> Iterator[Piece]:
+    """Cut `piece` into chunks: the first at most `first` wide, the others `width`, each at least one character."""
     text, room, start, used = piece.text, first, 0, 0.0
     if piece.width <= room + _SLACK:
         if text:
@@ -124,7 +124,7 @@ def _chopped(piece: Piece, first: float, width: float, measure: Measure) -> Iter
 
 
 def _merged(line: Sequence[Piece]) -> Line:
-    """Join neighbours of one style: fewer drawing commands, and text that reads back as it was written."""
+    """Join neighbours of one style: that saves drawing commands and keeps words whole when they are copied."""
     merged: list[Piece] = []
     for piece in line:
         if merged and merged[-1].style == piece.style:
