@@ -34,6 +34,9 @@ def package(
         str,
         typer.Option(envvar="HANDLERS", help="Modules with your handlers, comma-separated.", show_default=False),
     ] = "",
+    requirements: Annotated[
+        Path | None, typer.Option(help="A lock file, with hashes, of what your handlers need beside Sweephand.")
+    ] = None,
     python: Annotated[str, typer.Option(help="The runtime's minor version.")] = "3.13",
     out: Annotated[Path, typer.Option(help="The zips go to a folder in it that is named after the cloud.")] = Path(
         "dist"
@@ -48,5 +51,6 @@ def package(
     """
     target = Target.here() if here else Target(python, arch.value)
     modules = tuple(name.strip() for name in handlers.split(",") if name.strip())
+    folder = out / cloud.value
     for kind in artifact.AWS if cloud is Cloud.AWS else artifact.GOOGLE:
-        typer.echo(str(artifact.build(kind, target, out / cloud.value, handlers=modules)))
+        typer.echo(str(artifact.build(kind, target, folder, handlers=modules, own_lock=requirements)))

@@ -36,7 +36,8 @@ from sweephand.domain.attempt import (
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.handler import Context, GiveUp, Handler
 from sweephand.domain.json_value import JsonValue
-from sweephand.handlers.mail.mailer import ComposingMailer, OutgoingMail
+from sweephand.handlers.mail.mailer import ComposingMailer
+from sweephand.handlers.mail.outgoing import OutgoingMail
 from sweephand.handlers.objects.url import parse_object_url
 from sweephand.handlers.registry import handler_of
 from sweephand.layout import module

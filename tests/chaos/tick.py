@@ -18,7 +18,15 @@ from sweephand import app
 from sweephand.usecases.tick import budget, claim
 
 STEPS = (
-    *("page.before", "page.after", "claim.before", "claim.after", "start.before", "start.after", "enter.before"),
+    *(
+        "restore.before",
+        "restore.after",
+        "claim.before",
+        "claim.after",
+        "start.before",
+        "start.after",
+        "enter.before",
+    ),
     *("settle.before", "settle.after"),
 )
 """Where a tick can be struck: before it asks, after it was answered, and as it enters a handler."""
@@ -86,10 +94,10 @@ def arrange(plan: Plan) -> None:
     if not plan.step:
         return
     record: Any = app.record()
-    for name in ("page", "start", "settle"):
+    for name in ("restore", "start", "settle"):
         setattr(record, name, striker.around(getattr(record, name), name))
     index: Any = app.index()
-    index.step = striker.around(index.step, "claim")
+    index.sync_and_claim = striker.around(index.sync_and_claim, "claim")
     context = app.context
 
     def entered(*args: Any) -> Any:

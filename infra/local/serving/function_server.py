@@ -98,10 +98,10 @@ class FunctionServer(Service):
 
 
 def environment(values: Mapping[str, str]) -> dict[str, str]:
-    """Return our environment with `values`, in which modules of the current folder can be imported."""
+    """Return our environment with `values`, and with the current folder on Python's import path."""
     env = {**os.environ, **values}
     env |= without_proxies(env)
-    # In a wheel ROOT is the package itself, whose `http` would hide Python's own.
+    # Not in a wheel, where ROOT is the package itself: its `http` would hide Python's own.
     root = [] if INSIDE else [str(ROOT)]
     path = [os.getcwd(), *root, *filter(None, [env.get("PYTHONPATH")])]  # noqa: PTH109 - as text
     return {**env, "PYTHONPATH": os.pathsep.join(path)}
