@@ -22,11 +22,11 @@ HARMLESS: Mapping[str, Mapping[str, Any]] = {
     "sweephand_get_v1": {"id": NOBODY},
     "sweephand_list_v1": {"max_rows": 0},
     "sweephand_cancel_v1": {"id": NOBODY},
-    "sweephand_page_v1": {"types": [], "horizon_ms": 0, "max_rows": 0},
+    "sweephand_restore_v1": {"types": [], "horizon_ms": 0, "max_rows": 0},
     "sweephand_start_v1": {"ids": [], "token": NOBODY, "lease_ms": {}},
     "sweephand_settle_v1": {"outcomes": []},
-    "sweephand_unknown_v1": {"types": []},
-    "sweephand_aside_v1": {"bad": []},
+    "sweephand_find_unknown_types_v1": {"types": []},
+    "sweephand_set_aside_v1": {"bad": []},
     "sweephand_explain_v1": {"id": NOBODY},
     "sweephand_prune_v1": {"keep_s": 10**10, "max_rows": 0},
 }
@@ -172,7 +172,7 @@ def _ticks() -> Iterator[Finding]:
 def _oldest() -> Iterator[Finding]:
     """Report how long the oldest due job has waited. The call counts as a tick's, so it names the real types."""
     try:
-        ages = app.record().page(sorted(app.handlers()), 0, 1).oldest
+        ages = app.record().restore(sorted(app.handlers()), 0, 1).oldest
     except SweephandError:
         return
     oldest = max(ages.values(), default=0)
@@ -204,10 +204,10 @@ def _index() -> Iterator[Finding]:
     # A quarter of a second that no other command needs.
     from redis.exceptions import AuthenticationError, RedisError  # noqa: PLC0415
 
-    from sweephand.adapters.redis import Server  # noqa: PLC0415
+    from sweephand.adapters.redis import RedisServer  # noqa: PLC0415
 
     try:
-        client: Any = Server(url).client()
+        client: Any = RedisServer(url).client()
         info = client.info()
         now = client.time()
         client.close()
@@ -233,7 +233,7 @@ def _calls() -> Iterator[Finding]:
     """Check how ticks are started beside the schedule, where that is set."""
     settings = app.settings()
     if settings.wake_url:
-        yield from _check("trigger", lambda: app.waker() and _set("WAKE_URL", settings.wake_url))
+        yield from _check("trigger", lambda: app.tick_trigger() and _set("WAKE_URL", settings.wake_url))
     if settings.max_drainers and not settings.drainers_url:
         text = "MAX_DRAINERS is set and DRAINERS_URL is not: a tick starts no others"
         yield Finding("drainers", ok=False, text=text)

@@ -55,13 +55,9 @@ def tick(
 
     After Ctrl-C or SIGTERM the tick starts no further job, lets running jobs end, and releases the others.
     """
-    started = app.tick(budget, linger, drainer=drainer)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: started.stop())
-    report = app.run(started)
-    print(json.dumps(report.json()), flush=True)  # noqa: T201 - the command's product
-    if report.stuck:
-        os._exit(1)  # a handler that cannot be stopped would keep the process alive
+        signal.signal(number, lambda *_: app.stop_ticks())
+    app.run_tick({"drainer": drainer}, budget=budget, linger=linger)
 
 
 def sync(

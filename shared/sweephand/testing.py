@@ -24,11 +24,18 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel
 
 from sweephand import app
-from sweephand.domain.attempt import admitted, raised, returned
+from sweephand.domain.attempt import (
+    Outcome,
+    PayloadInvalid,
+    Succeeded,
+    TimedOut,
+    outcome_of_error,
+    outcome_of_result,
+    validate,
+)
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.handler import Context, GiveUp, Handler
 from sweephand.domain.json_value import JsonValue
-from sweephand.domain.outcome import Outcome, PayloadInvalid, Succeeded, TimedOut
 from sweephand.handlers.mail.mailer import ComposingMailer
 from sweephand.handlers.mail.outgoing import OutgoingMail
 from sweephand.handlers.objects.url import parse_object_url
@@ -51,7 +58,7 @@ class Ran:
     """What one attempt did."""
 
     outcome: Outcome
-    """How the attempt ended, as `sweephand.domain.outcome` has it: `Succeeded`, `Failed`, `GaveUp`, …"""
+    """How the attempt ended, as `sweephand.domain.attempt` has it: `Succeeded`, `Failed`, `GaveUp`, …"""
     mails: Sequence[EmailMessage]
     """The mails that it sent, complete, in their order."""
     objects: Mapping[str, bytes]
@@ -94,24 +101,24 @@ def run(
 
 
 def _outcome(handler: Handler, stored: Mapping[str, JsonValue], ctx: Context) -> Outcome:
-    payload = admitted(handler, stored)
+    payload = validate(handler, stored)
     if isinstance(payload, PayloadInvalid):
         return payload
     try:
         result = handler.run(payload, ctx)
         if asyncio.iscoroutine(result):
             return _awaited(lambda: _within(result, handler.timeout))
-        return returned(result)
+        return outcome_of_result(result)
     except Exception as e:  # noqa: BLE001 - a handler may raise anything
-        return raised(e)
+        return outcome_of_error(e)
 
 
 async def _within(coroutine: Any, limit: float) -> Outcome:
     try:
         async with asyncio.timeout(limit) as timer:
-            return returned(await coroutine)
+            return outcome_of_result(await coroutine)
     except TimeoutError as e:
-        return TimedOut(limit, stuck=False) if timer.expired() else raised(e)
+        return TimedOut(limit, stuck=False) if timer.expired() else outcome_of_error(e)
 
 
 def _awaited(make: Callable[[], Coroutine[Any, Any, Outcome]]) -> Outcome:

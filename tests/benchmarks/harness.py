@@ -96,8 +96,8 @@ class Bed:
         self.sql.execute("checkpoint")
 
     def wait_until_asleep(self) -> None:
-        """Wait until no tick is awake (`sync_and_claim.lua`)."""
-        while any(self.redis.scan_iter("*:awake")):
+        """Wait until no tick is active (`sync_and_claim.lua`)."""
+        while any(self.redis.scan_iter("*:active")):
             time.sleep(0.05)
 
     def index(self, **env: str) -> None:

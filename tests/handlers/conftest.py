@@ -14,10 +14,10 @@ from botocore.httpsession import URLLib3Session
 from moto.server import ThreadedMotoServer
 
 from sweephand.domain.handler import Context
+from sweephand.domain.services import Mailer
 from sweephand.handlers.mail import ses
 from sweephand.handlers.mail.mailer import open_mailer
 from sweephand.handlers.objects.store import PrefixedObjectStore
-from sweephand.ports.mail import Mailer
 
 JOB_ID = UUID("019b76da-a800-7abc-8def-0123456789ab")
 """A UUIDv7 made on 1 January 2026 at 00:00 UTC."""

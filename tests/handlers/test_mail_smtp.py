@@ -7,9 +7,9 @@ from urllib.parse import quote
 import pytest
 
 from sweephand.domain.handler import GiveUp
+from sweephand.domain.services import Mailer
 from sweephand.handlers.mail import smtp
 from sweephand.handlers.mail.mailer import open_mailer
-from sweephand.ports.mail import Mailer
 from tests.certificate import Certificate
 from tests.handlers.smtp_server import PASSWORD, USER, serve
 from tests.handlers.test_mail import note

@@ -12,9 +12,9 @@ import redis
 from infra.local.services.services import Services
 from infra.local.services.supabase_keys import jwt, service_role_jwt
 from sweephand.adapters import rest as rest_rpc
-from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain import errors
 from sweephand.http import problem
+from sweephand.ports.record import Record
 from sweephand.usecases import announce
 from tests.chaos.proxy import Proxy
 from tests.http.api import Answer, Api
@@ -101,7 +101,7 @@ def test_index_that_is_down_costs_nothing_but_waiting(
     """Without Redis a job is created all the same; the log says that the next tick will index it."""
     with without(clean, "valkey"):
         job = api.create()
-    assert "not indexed, the next tick will" in caplog.text
+    assert "could not index a new job, the next tick does" in caplog.text
     assert api.get(f"/jobs/{job['id']}").status == 200
 
 
@@ -179,7 +179,7 @@ def test_index_that_is_wrongly_set_up_costs_nothing_but_waiting(
     """A REDIS_URL that leads nowhere, or is none, cannot undo a job that is committed."""
     configure(REDIS_URL=url)
     job = api.create()
-    assert "not indexed, the next tick will" in caplog.text
+    assert "could not index a new job, the next tick does" in caplog.text
     assert api.get(f"/jobs/{job['id']}").status == 200
 
 
@@ -242,7 +242,7 @@ def test_unforeseen_error_tells_callers_nothing(
     def broken(*_: object) -> None:
         raise RuntimeError("the secret is 1234")
 
-    monkeypatch.setattr(RpcRecord, "list", broken)
+    monkeypatch.setattr(Record, "list", broken)
     response = problem.problem(errors.SweephandError())
     with pytest.raises(KeyError, match="500"):  # the document promises no such answer
         api.get("/jobs")

@@ -26,14 +26,14 @@ from hypothesis.stateful import (
 
 from infra.local.services.services import Services
 from sweephand.adapters import direct as direct_rpc
-from sweephand.adapters.redis import RedisIndex, Server
-from sweephand.adapters.rpc_record import RpcRecord
+from sweephand.adapters.redis import RedisServer
+from sweephand.domain.attempt import Claim, Failed, GaveUp
 from sweephand.domain.job import MAX_CRASHES, Idempotency, NewJob
-from sweephand.domain.outcome import Failed, GaveUp
-from sweephand.domain.retry_policy import Attempt, Complete, Decision, Fail, Release, RetryAfter, decide
-from sweephand.ports.index import Claim, ClaimOptions, ClaimQuota, IndexUpdates, Lane
-from sweephand.ports.record import CreateOutcome, Settlement, Start, Verdict
+from sweephand.domain.retry_policy import Complete, Decision, Fail, Release, RetryAfter, decide
+from sweephand.ports.index import ClaimOptions, ClaimQuota, Index, IndexUpdates, Lane
+from sweephand.ports.record import CreateOutcome, Record, Settlement, Start, Verdict
 from tests.conftest import empty_record
+from tests.domain.attempts import attempt
 
 TYPES = ("one", "two")
 LANES = [Lane(type_, priority) for type_ in TYPES for priority in (0, 9)]
@@ -77,8 +77,8 @@ class Machine(RuleBasedStateMachine):
     """Two ticks, any number of clients, one record, one index."""
 
     stack: Services
-    record: RpcRecord
-    index: RedisIndex
+    record: Record
+    index: Index
     sql: psycopg.Connection
     redis: "redis.Redis"
 
@@ -120,9 +120,9 @@ class Machine(RuleBasedStateMachine):
                 ([new.id for new in made],),
             )
         if indexed:
-            page = self.record.page(TYPES, HORIZON_MS, 1000)
+            page = self.record.restore(TYPES, HORIZON_MS, 1000)
             self._note_page(page.rescued)
-            self.index.step(
+            self.index.sync_and_claim(
                 self.installation, IndexUpdates(add=[d for d in page.jobs if d.id in {str(n.id) for n in made}])
             )
 
@@ -186,7 +186,7 @@ class Machine(RuleBasedStateMachine):
         for id_, start in self.ticks[which].starts.items() if tell else ():
             entered.setdefault(start.token, []).append(id_)
             self.jobs[id_].noted = self.jobs[id_].noted or self.jobs[id_].token == start.token
-        page = self.record.page(TYPES, HORIZON_MS, 1000, entered=entered)
+        page = self.record.restore(TYPES, HORIZON_MS, 1000, entered=entered)
         self.installation = page.installation
         self._note_page(page.rescued)
         shown = {due.id: due.wait_ms <= 0 for due in page.jobs}
@@ -199,28 +199,28 @@ class Machine(RuleBasedStateMachine):
         """A tick makes its moves and claims; nobody else holds what it gets."""
         tick = self.ticks[which]
         moves, tick.moves = tick.moves, IndexUpdates()
-        step = self.index.step(self.installation, moves, [ClaimQuota(LANES, room)], ClaimOptions(FAR))
-        assert len(step.claimed) <= room
-        for claim in step.claimed:
+        step = self.index.sync_and_claim(self.installation, moves, [ClaimQuota(LANES, room)], ClaimOptions(FAR))
+        assert len(step.claims) <= room
+        for claim in step.claims:
             tick.claims[claim.id] = claim
 
     @precondition(lambda self: any(tick.claims for tick in self.ticks))
-    @rule(which=st.integers(0, 1), alone=st.booleans(), twice=st.booleans())
-    def start(self, which: int, *, alone: bool, twice: bool) -> None:
+    @rule(which=st.integers(0, 1), exclusive=st.booleans(), twice=st.booleans())
+    def start(self, which: int, *, exclusive: bool, twice: bool) -> None:
         """A tick starts what it claimed; asked again with the same token it hears the same."""
         tick = self.ticks[which]
         if not tick.claims:
             return
-        ids = list(tick.claims)[:1] if alone else list(tick.claims)
+        ids = list(tick.claims)[:1] if exclusive else list(tick.claims)
         token = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
-        started = self.record.start(ids, token, LEASES, alone=alone, max_bytes=10**7)
+        started = self.record.start(ids, token, LEASES, exclusive=exclusive, max_bytes=10**7)
         if twice:
-            again = self.record.start(ids, token, LEASES, alone=alone, max_bytes=10**7)
+            again = self.record.start(ids, token, LEASES, exclusive=exclusive, max_bytes=10**7)
             assert [s.id for s in again.starts] == [s.id for s in started.starts]
         begun = {s.id: s for s in started.starts}
         for id_ in ids:
             claim, job = tick.claims.pop(id_), self.jobs[id_]
-            may = job.status == "pending" and job.due and (alone or job.crashes < 2)
+            may = job.status == "pending" and job.due and (exclusive or job.crashes < 2)
             assert (id_ in begun) == may, (id_, job, started.others.get(id_))
             if may:
                 start = begun[id_]
@@ -239,13 +239,13 @@ class Machine(RuleBasedStateMachine):
                 tick.moves.remove.append(claim)
             case Verdict.LEASED:
                 assert job.status == "in_progress"
-                tick.moves.wait.append((claim, wait_ms or 0))
+                tick.moves.postpone.append((claim, wait_ms or 0))
             case Verdict.EARLY:
                 assert (job.status, job.due) == ("pending", False)
-                tick.moves.wait.append((claim, wait_ms or 0))
+                tick.moves.postpone.append((claim, wait_ms or 0))
             case Verdict.EXCLUSIVE:
                 assert job.crashes > 1
-                tick.moves.back.append(claim)
+                tick.moves.release.append(claim)
             case _:
                 raise AssertionError(verdict)
 
@@ -271,19 +271,21 @@ class Machine(RuleBasedStateMachine):
         if ours:
             self._settle(job, start, decision)
             if settled.wait_ms is not None and job.status == "pending":
-                tick.moves.again.extend(d for d in self.record.page(TYPES, HORIZON_MS, 1000).jobs if d.id == id_)
+                tick.moves.requeue.extend(
+                    d for d in self.record.restore(TYPES, HORIZON_MS, 1000).jobs if d.id == id_
+                )
                 self._note_page(None)
 
     def _decide(self, start: Start, how: str, delay: float) -> Decision:
-        attempt = Attempt(start.attempt, start.crashes, start.max_retries, start.lost)
+        begun = attempt(start.attempt, start.crashes, start.max_retries, start.lost)
         match how:
             case "return":
                 return Complete({"attempt": start.attempt})
             case "give up":
-                return decide(attempt, GaveUp("no use"), jitter=0, lease=60)
+                return decide(begun, GaveUp("no use"), jitter=0, now=0)
             case "unentered":
                 return Release()
-        decision = decide(attempt, Failed("boom"), jitter=0, lease=60)
+        decision = decide(begun, Failed("boom"), jitter=0, now=0)
         return RetryAfter(delay, "raised", "boom") if isinstance(decision, RetryAfter) else decision
 
     def _settle(self, job: Job, start: Start, decision: Decision) -> None:
@@ -305,7 +307,7 @@ class Machine(RuleBasedStateMachine):
         """A tick takes its steps one after the other, without a fault between."""
         self.look(which)
         self.claim(which, 100)
-        self.start(which, alone=False, twice=False)
+        self.start(which, exclusive=False, twice=False)
         self.run(which, how, 0.0, keep=True)
 
     @precondition(lambda self: any(tick.starts for tick in self.ticks))
@@ -320,7 +322,7 @@ class Machine(RuleBasedStateMachine):
         self._become_due()
         self.claim(other, 100)
         while self.ticks[other].claims:
-            self.start(other, alone=True, twice=False)
+            self.start(other, exclusive=True, twice=False)
         self.run(which, how, 0.0, keep=True)
 
     @precondition(lambda self: self.old)
@@ -406,12 +408,12 @@ class Machine(RuleBasedStateMachine):
             "select id::text, status, attempt, crashes, reason from sweephand.job_state"
         ).fetchall()
         assert {row[0] for row in rows} == set(self.jobs)
-        for id_, status, attempt, crashes, reason in rows:
+        for id_, status, number, crashes, reason in rows:
             job = self.jobs[id_]
             assert (status, crashes) == (job.status, job.crashes), (id_, job)
-            assert attempt == job.attempt + (status == "in_progress")
-            assert attempt <= job.max_retries + 1 + MAX_CRASHES + 2
-            assert attempt - crashes - job.lost <= job.max_retries + 1
+            assert number == job.attempt + (status == "in_progress")
+            assert number <= job.max_retries + 1 + MAX_CRASHES + 2
+            assert number - crashes - job.lost <= job.max_retries + 1
             assert (status == "failed") == (reason is not None)
             assert len(set(job.entries)) == len(job.entries)
         history = self.sql.execute("select id::text, count(*) from sweephand.errors group by 1").fetchall()
@@ -427,12 +429,12 @@ class Machine(RuleBasedStateMachine):
             self._become_due()
             self.look(0)
             self.claim(0, 1000)
-            for alone in (False, True):
+            for exclusive in (False, True):
                 while self.ticks[0].claims:
-                    self.start(0, alone=alone, twice=False)
+                    self.start(0, exclusive=exclusive, twice=False)
                     while self.ticks[0].starts:
                         self.run(0, "return", 0, keep=False)
-                    if not alone:
+                    if not exclusive:
                         break
                 self.claim(0, 1000)
         assert all(job.status in ("completed", "failed", "cancelled") for job in self.jobs.values())
@@ -443,18 +445,19 @@ class Machine(RuleBasedStateMachine):
 def machine(clean: Services) -> Iterator[type[Machine]]:
     """Yield the machine on the real services."""
     rpc = direct_rpc.connect(clean.database_url)
+    server = RedisServer(clean.valkey.url)
 
     class Bound(Machine):
         stack = clean
-        record = RpcRecord(rpc)
-        index = RedisIndex(Server(clean.valkey.url))
+        record = Record(rpc)
+        index = Index(server)
         sql = psycopg.connect(clean.database_url, autocommit=True)
         redis = redis.Redis.from_url(clean.valkey.url)
 
     yield Bound
     Bound.sql.close()
     Bound.redis.close()
-    Bound.index.close()
+    server.close()
     rpc.close()
 
 

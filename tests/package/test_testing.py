@@ -12,8 +12,8 @@ import pytest
 from pydantic import BaseModel
 
 from sweephand import Context, GiveUp, Retry, app, handler
+from sweephand.domain.attempt import Failed, GaveUp, PayloadInvalid, RetryRequested, TimedOut
 from sweephand.domain.errors import ConfigError, InvalidError
-from sweephand.domain.outcome import Failed, GaveUp, PayloadInvalid, RetryRequested, TimedOut
 from sweephand.handlers import registry
 from sweephand.testing import LocalRecord, local_record, run, run_due
 from tests.tick.conftest import forget

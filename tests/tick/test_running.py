@@ -20,12 +20,11 @@ from infra.local.services.processes import children
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand import app
 from sweephand.adapters import run_process
-from sweephand.adapters.rpc_record import RpcRecord
+from sweephand.domain.attempt import Claim, Outcome, Succeeded
 from sweephand.domain.errors import RecordUnavailableError
-from sweephand.domain.outcome import Outcome, Succeeded
-from sweephand.ports.record import Started
-from sweephand.ports.runner import Work
-from sweephand.usecases.tick import tick as tick_module
+from sweephand.ports.record import Record, Started
+from sweephand.usecases.tick import linger, record_calls, restore, run
+from tests.domain.attempts import attempt
 from tests.tick.conftest import ROOT, Deployment, forget
 
 
@@ -48,7 +47,8 @@ def test_a_slot_that_comes_free_is_taken_at_once(deployment: Deployment, monkeyp
     The lanes of other isolations have room all the time, and nothing to do.
     """
     monkeypatch.setenv("ASYNC_SLOTS", "2")
-    monkeypatch.setattr(tick_module, "POLL", 60.0)
+    monkeypatch.setattr(linger, "POLL", 60.0)
+    monkeypatch.setattr(restore, "POLL", 60.0)
     forget()
     long = deployment.create("slow", {"seconds": 4})
     short = [deployment.create("slow", {"seconds": 0.2}) for _ in range(6)]
@@ -79,10 +79,10 @@ def test_a_job_that_always_raises_uses_its_attempts(deployment: Deployment) -> N
     """It starts max_retries + 1 times, waits longer each time, ends failed, and shows every error."""
     job = deployment.create("boom", {"n": 1}, max_retries=3)
     waits = []
-    for attempt in range(1, 5):
+    for number in range(1, 5):
         deployment.tick()
         found = deployment.job(job)
-        assert found["attempt"] == attempt
+        assert found["attempt"] == number
         if found["status"] == "pending":
             row = deployment.sql.execute("select extract(epoch from run_at - now()) from sweephand.open").fetchone()
             assert row is not None
@@ -162,8 +162,8 @@ def test_higher_priorities_are_entered_first(deployment: Deployment) -> None:
 
 def test_a_slow_answer_keeps_its_place(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two start calls are under way at once: what was claimed first is entered first, whichever answers first."""
-    monkeypatch.setattr(tick_module, "BATCH", 5)
-    start = RpcRecord.start
+    monkeypatch.setattr(run, "BATCH", 5)
+    start = Record.start
     calls = itertools.count()
 
     def slow_at_first(*args: Any, **options: Any) -> Started:
@@ -172,7 +172,7 @@ def test_a_slow_answer_keeps_its_place(deployment: Deployment, monkeypatch: pyte
         time.sleep(0.5 * late)
         return started
 
-    monkeypatch.setattr(RpcRecord, "start", slow_at_first)
+    monkeypatch.setattr(Record, "start", slow_at_first)
     high = {deployment.create("note", priority=9) for _ in range(5)}
     low = {deployment.create("note", priority=0) for _ in range(5)}
     deployment.tick()
@@ -181,9 +181,9 @@ def test_a_slow_answer_keeps_its_place(deployment: Deployment, monkeypatch: pyte
 
 def test_a_failed_start_leaves_no_other_behind(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """When one start call fails for good, what another beside it has leased is still run and settled."""
-    monkeypatch.setattr(tick_module, "BATCH", 5)
-    monkeypatch.setattr(tick_module, "PATIENCE", 0.0)
-    start = RpcRecord.start
+    monkeypatch.setattr(run, "BATCH", 5)
+    monkeypatch.setattr(record_calls, "PATIENCE", 0.0)
+    start = Record.start
     calls = itertools.count()
 
     def fails_at_first(*args: Any, **options: Any) -> Started:
@@ -194,7 +194,7 @@ def test_a_failed_start_leaves_no_other_behind(deployment: Deployment, monkeypat
         time.sleep(0.5)
         return started
 
-    monkeypatch.setattr(RpcRecord, "start", fails_at_first)
+    monkeypatch.setattr(Record, "start", fails_at_first)
     deployment.insert("note", 10)
     with pytest.raises(RecordUnavailableError, match="away"):
         deployment.tick()
@@ -220,12 +220,15 @@ def test_a_handler_that_ended_in_time_is_not_too_late(deployment: Deployment) ->
     """Where the event loop was held up past the time limit of a task that had nothing to wait for, it has ended."""
     handler = dataclasses.replace(app.handlers()["note"], timeout=0.05)
     job = deployment.create("note")
-    [start] = app.record().start([job], str(uuid.uuid4()), {"note": 60_000}, alone=False, max_bytes=99).starts
+    [start] = app.record().start([job], str(uuid.uuid4()), {"note": 60_000}, exclusive=False, max_bytes=99).starts
     outcomes: list[Outcome] = []
 
     async def enter() -> None:
         ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        app.runners()[handler.isolation].enter(Work(start, handler), ended.set_result)
+        app.runners()[handler.isolation].run(
+            attempt(claim=Claim(job, "note", 0, 0, 0), type="note", payload=start.payload, handler=handler),
+            lambda _attempt, outcome: ended.set_result(outcome),
+        )
         time.sleep(0.1)  # noqa: ASYNC251 - as another handler may, which it should not
         outcomes.append(await ended)
 
@@ -335,7 +338,7 @@ def test_the_function_retires_after_its_answer(deployment: Deployment, tmp_path:
 def test_what_is_stuck_delays_nobody_else(deployment: Deployment) -> None:
     """A thread that cannot be ended keeps its slot; the other jobs run, then its process retires without waiting.
 
-    Guards: `WorkerPool.slots`, `stuck` in `Tick._linger`.
+    Guards: `WorkerPool.slots`, `stuck` in `Linger.for_next_job`.
     """
     deployment.create("stuck_thread")
     deployment.insert("slow", 500, '{"seconds": 0.2}')
@@ -359,7 +362,7 @@ def test_the_report_is_whole(deployment: Deployment) -> None:
     deployment.create("note")
     report = deployment.tick().json()
     promised = {
-        *("claimed", "started", "completed", "retried", "failed", "skipped", "returned", "restored"),
+        *("claimed", "started", "completed", "retried", "failed", "skipped", "released", "restored"),
         *("expired_leases", "budget_ms", "duration_ms", "stopped", "oldest_due_age_s", "lateness_ms"),
     }
     assert promised <= set(report)

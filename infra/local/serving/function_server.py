@@ -111,7 +111,7 @@ def load(functions: Functions) -> "WSGIApplication":
     """Return the WSGI application for `functions`."""
     # The process that only starts the server does without functions-framework.
     from sweephand import app  # noqa: PLC0415
-    from sweephand.adapters import entered  # noqa: PLC0415
+    from sweephand.adapters import running_jobs  # noqa: PLC0415
     from sweephand.domain.errors import ConfigError  # noqa: PLC0415
 
     from . import request_limits, route_gateway, serverless_yml  # noqa: PLC0415
@@ -121,7 +121,7 @@ def load(functions: Functions) -> "WSGIApplication":
         with suppress(ConfigError):  # each request answers with this error
             app.handlers()
     if functions.function:
-        entered.label_output()
+        running_jobs.label_output()
         alone = route_gateway.application(functions.function, Path(functions.source))
         return request_limits.RequestLimits(alone, functions.threads, scheduled=True)
     return request_limits.RequestLimits(
@@ -160,11 +160,11 @@ def _ready(functions: Functions) -> None:
 
     def wind_up(number: int, frame: FrameType | None) -> None:
         from sweephand import app  # noqa: PLC0415 - only ticks need it
-        from sweephand.adapters.entered import entered  # noqa: PLC0415 - likewise
+        from sweephand.adapters.running_jobs import running  # noqa: PLC0415 - likewise
 
         app.stop_ticks()
         now = time.monotonic()
-        jobs = [{"id": job.id, "token": job.token, "type": job.type, "s": job.until - now} for job in entered()]
+        jobs = [{"id": job.id, "token": job.token, "type": job.type, "s": job.until - now} for job in running()]
         write_private(Path(functions.jobs_file), json.dumps(jobs))
         if callable(before):
             before(number, frame)

@@ -9,11 +9,11 @@ from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-COUNTS = ("started", "completed", "retried", "failed", "skipped", "returned", "expired_leases")
+COUNTS = ("started", "completed", "retried", "failed", "skipped", "released", "expired_leases")
 """Counts of a tick's report. A tick with one of them above zero gets a line."""
 MOST = 4
 """Calls under way at once. Above that a call is left out, as by a cloud's concurrency limit."""
-TRIGGERED = b'{"woken": true}'
+TRIGGERED = b'{"triggered": true}'
 """The body that tells a tick that a new job triggered it, not the schedule."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 ANSWER_LIMIT = 300.0

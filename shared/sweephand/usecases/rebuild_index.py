@@ -33,12 +33,12 @@ def sync(
     for first in range(0, len(types), TYPES):
         after: Sequence[JsonValue] | None = None
         while after is None or after:
-            page = record.page(types[first : first + TYPES], horizon_ms, PAGE, after)
+            page = record.restore(types[first : first + TYPES], horizon_ms, PAGE, after)
             jobs = list(page.jobs)
             if jobs and dry_run:
                 missing += index.missing(page.installation, jobs)
             elif jobs:
-                missing += index.step(page.installation, IndexUpdates(add=jobs)).added
+                missing += index.sync_and_claim(page.installation, IndexUpdates(add=jobs)).added
             seen += len(jobs)
             yield Synced(seen, missing)
             after = page.cut

@@ -9,10 +9,10 @@ from urllib.parse import SplitResult, urlsplit
 from uuid import uuid4
 
 from sweephand.domain.handler import GiveUp
+from sweephand.domain.services import Mailer
 from sweephand.handlers.mail.address import check_address
 from sweephand.handlers.mail.outbox import Outbox
 from sweephand.handlers.mail.outgoing import OutgoingMail, Transport
-from sweephand.ports.mail import Mailer
 
 WIRE = SMTP.clone(cte_type="7bit")
 """How a message is written out: CRLF line ends, and nothing that needs a server's 8BITMIME or SMTPUTF8."""
