@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -23,6 +24,7 @@ from sweephand.adapters.rpc_record import Rpc, RpcRecord
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.handler import Context, Handler, Isolation
 from sweephand.handlers import registry
+from sweephand.handlers.http_call import allow, service
 from sweephand.http import auth
 from sweephand.ports.index import Index
 from sweephand.ports.mail import Mailer
@@ -56,6 +58,8 @@ START_SLACK = 1.0
 
 A time limit that leaves less would be accepted and its jobs never started: each tick would come to them too late.
 """
+LEAST_LIMIT = 5.0
+"""Seconds: a tick that has less for a handler is refused, also where the handler heeds its deadline."""
 
 
 @functools.cache
@@ -67,6 +71,7 @@ def settings() -> settings_module.Settings:
 @functools.cache
 def handlers() -> Mapping[str, Handler]:
     """Return every handler by its name; raises `ConfigError` for a module of HANDLERS that cannot be loaded."""
+    allow.install(allowed())
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
@@ -178,6 +183,20 @@ def objects() -> ObjectStore:
     )
 
 
+def allowed() -> allow.Allowed:
+    """Return what HTTP_ALLOW opens; raises `ConfigError`."""
+    try:
+        return allow.Allowed.of(settings().http_allow)
+    except ValueError as e:
+        raise ConfigError(f"HTTP_ALLOW: {e}") from e
+
+
+@functools.cache
+def http() -> service.HttpService:
+    """Return what calls URLs; raises `ConfigError` for an HTTP_ALLOW, HTTP_CA_FILE or signing key of no use."""
+    return service.open_http(allowed(), settings().http_ca_file, settings().webhook_signing_keys)
+
+
 def _with_scheme(host: str | None) -> str | None:
     """Return an emulator's URL; Google's own tools take it without a scheme."""
     return f"http://{host}" if host and "://" not in host else host
@@ -192,6 +211,7 @@ def context(work: Work) -> Context:
         log=_logger(work.handler.name),
         objects=objects(),
         mail=mailer(),
+        http=http(),
     )
 
 
@@ -262,17 +282,20 @@ def tick(
     from sweephand.usecases.tick.tick import Tick
 
     most = settings()
-    for handler in handlers().values():
-        if handler.timeout > most.tick_budget - MARGIN - START_SLACK:
+    longest = most.tick_budget - MARGIN - START_SLACK
+    fitted = {name: _fitted(handler, longest) for name, handler in handlers().items()}
+    for handler in fitted.values():
+        if handler.timeout > longest:
             raise ConfigError(
                 f"handler {handler.name}: its time limit of {handler.timeout:g} s does not fit a tick of "
                 f"{most.tick_budget:g} s less {START_SLACK:g} s for beginning and {MARGIN:g} s for settling; lower "
                 f"it, or raise TICK_BUDGET_SECONDS to {handler.timeout + MARGIN + START_SLACK:g} or more."
             )
+    http()  # a key that cannot sign is told before a job needs it
     clock = SystemClock()
     horizon_ms = round(most.horizon * 1000)
     parts = Dependencies(
-        *(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms, background()),
+        *(record(), index(), clock, clock, fitted, runners(), restorer(), horizon_ms, background()),
         drainers(),
         retention(),
     )
@@ -282,6 +305,13 @@ def tick(
         0 if drainer or woken else most.max_drainers,
     )
     return Tick(parts, limits)
+
+
+def _fitted(handler: Handler, longest: float) -> Handler:
+    """Return `handler` with a time limit of at most `longest` seconds, where it heeds its deadline."""
+    if not handler.heeds_deadline or not LEAST_LIMIT <= longest < handler.timeout:
+        return handler
+    return replace(handler, timeout=longest)
 
 
 def stop_ticks() -> None:
@@ -321,6 +351,7 @@ def run(one: "Tick") -> "Report":
         return report
     finally:
         del _ticks[one]
+        http().close(loop)
         if not stuck:
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()

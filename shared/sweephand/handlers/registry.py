@@ -14,6 +14,7 @@ BUILT_IN = (
     "sweephand.handlers.email_notification",
     "sweephand.handlers.resize_image",
     "sweephand.handlers.generate_pdf",
+    "sweephand.handlers.http_request",
 )
 _registered: dict[str, Handler] = {}
 
@@ -26,6 +27,7 @@ def handler(
     payload: type[BaseModel],
     timeout: float = 30,
     isolation: str | None = None,
+    heeds_deadline: bool = False,
 ) -> Callable[[Run], Run]:
     """Make the decorated function the handler of jobs whose `type` is `name`.
 
@@ -33,6 +35,8 @@ def handler(
     payloads, when a job is created and again before it runs. `timeout`: seconds, more than 0 and at most
     what a tick may take. `isolation`: `"async"` (the default of an `async def`), `"thread"` (the default of
     a `def`) or `"process"` (a `def` that is killed at its time limit: for CPU-heavy or untrusted work).
+    `heeds_deadline`: it ends by itself before its context's deadline, so a tick whose budget is shorter than
+    `timeout` gives it less time.
 
     Raises `ValueError`, with the function's file and line, for a bad name, payload, time limit or isolation, for a
     function that takes other than payload and context, and for a name that is taken.
@@ -44,7 +48,7 @@ def handler(
 
     def register(run: Run) -> Run:
         _check_takes_two(name, run)
-        made = Handler(name, payload, timeout, _isolation(name, run, isolation), run)
+        made = Handler(name, payload, timeout, _isolation(name, run, isolation), run, heeds_deadline)
         taken = _registered.get(name)
         if taken is not None and (_origin(taken.run), _place(taken.run)) != (_origin(run), _place(run)):
             raise ValueError(
