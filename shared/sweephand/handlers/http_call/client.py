@@ -15,7 +15,7 @@ from sweephand.handlers.http_call import headers as header_rules
 from sweephand.handlers.http_call import signing
 from sweephand.handlers.http_call.addresses import Address
 from sweephand.handlers.http_call.allow import Allowed
-from sweephand.handlers.http_call.connection import Connection, ConnectionLostError, Read, connect
+from sweephand.handlers.http_call.connection import Connection, ConnectionLostError, Read, connect, reason_of
 from sweephand.handlers.http_call.hosts import AT_ONCE, PATIENCE, STALLED_PAUSE, Failing, Hosts
 from sweephand.handlers.http_call.lookup import Lookups, Resolver
 from sweephand.handlers.http_call.pool import Pool
@@ -162,7 +162,7 @@ class Client:
             except TimeoutError:
                 said = f"{address} does not answer"
             except OSError as e:
-                said = f"{address} cannot be reached: {e.strerror or type(e).__name__}"
+                said = f"{address} cannot be reached: {reason_of(e)}"
         raise NoAnswerError(said)
 
     async def _send(self, connection: Connection, target: Target, call: HttpCall, progress: "_Progress") -> Read:

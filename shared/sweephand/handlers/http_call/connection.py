@@ -1,6 +1,7 @@
 """One HTTP/1.1 connection: h11 decides what may be said, asyncio carries it."""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Mapping
@@ -149,9 +150,15 @@ async def connect(address: Address, port: int, name: str, tls: ssl.SSLContext | 
     return Connection(address, reader, writer)
 
 
+def reason_of(error: Exception) -> str:
+    """Return the system's words for an error; asyncio's own hold addresses as Python writes them."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else type(error).__name__
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, h11.RemoteProtocolError):
         return f"the answer is not HTTP/1.1: {error}"
     if isinstance(error, _Broken):
         return str(error)
-    return f"the connection broke: {getattr(error, 'strerror', None) or type(error).__name__}"
+    return f"the connection broke: {reason_of(error)}"
