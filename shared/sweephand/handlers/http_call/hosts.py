@@ -29,6 +29,8 @@ Twice what its calls usually take, where that is longer: a slow host is not a de
 """
 STALLED_PAUSE = 5.0
 """Seconds, and up to as many again, until a call is tried again that found its host full and silent."""
+MAX_FAILING = 1000
+"""Failing hosts that a process remembers."""
 _WEIGHT = 0.2
 """How much one call counts in what a host's calls usually take."""
 
@@ -97,15 +99,18 @@ class Hosts:
         else:
             self._fail(name, began, error)
         self._hand_on(name, host)
-        if not host.in_flight and not host.waiting:
-            del self._hosts[name]
+        self._forget(name, host)
 
     def give_back(self, name: str) -> None:
         """End a turn in which nothing was learned of the host: its call was refused or cancelled."""
         host = self._hosts[name]
         host.in_flight -= 1
         self._hand_on(name, host)
-        if not host.in_flight and not host.waiting:
+        self._forget(name, host)
+
+    def _forget(self, name: str, host: _Host) -> None:
+        """Drop an idle host, unless it is slow: what calls of it may take is worth knowing."""
+        if not host.in_flight and not host.waiting and 2 * host.usual <= PATIENCE:
             del self._hosts[name]
 
     def _check_pause(self, name: str, host: _Host) -> None:
@@ -149,6 +154,8 @@ class Hosts:
 
     def _fail(self, name: str, began: float, error: str) -> None:
         failing = self._failing.setdefault(name, Failing())
+        if len(self._failing) > MAX_FAILING:
+            self._failing.pop(next(iter(self._failing)))  # the one that has been failing longest
         failing.error = error
         if began < failing.since:
             return
