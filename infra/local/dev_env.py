@@ -17,6 +17,7 @@ PASSED = (
     *("HANDLERS", "STORE", "TICK_BUDGET_SECONDS", "LINGER_SECONDS", "HORIZON_SECONDS", "RETENTION_DAYS"),
     *("ASYNC_SLOTS", "THREAD_SLOTS", "PROCESS_SLOTS", "DRAINERS_URL", "MAX_DRAINERS"),
     *("MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "SWEEPHAND_API_KEYS"),
+    *("HTTP_ALLOW", "HTTP_CA_FILE", "WEBHOOK_SIGNING_KEYS"),
 )
 """Settings of the caller's that hold here too, and that a tick by hand (`sweephand --env`) has to share."""
 NAMES = frozenset({*PASSED, *RECORD, "REDIS_URL", "WAKE_URL", "SWEEPHAND_API_KEY", "SWEEPHAND_URL"})
@@ -59,9 +60,15 @@ class ExternalServices:
 
     @property
     def real(self) -> bool:
-        """Whether anything is named that is not this machine's own: a service, a mail server, a bucket."""
+        """Whether anything is named that is not this machine's own: a service, a mail server, a bucket, a key."""
         places = [self.env.get("MAIL_URL", ""), *self.env.get("STORAGE_PREFIXES", "").split(",")]
-        return self.record or self.index or any(place and not place.strip().startswith("file:") for place in places)
+        signs = bool(self.env.get("WEBHOOK_SIGNING_KEYS"))
+        return (
+            self.record
+            or self.index
+            or signs
+            or any(place and not place.strip().startswith("file:") for place in places)
+        )
 
     def over(self, local: Mapping[str, str], url: str) -> dict[str, str]:
         """Return the functions' settings: the caller's, else the `local` services'; and ours, at `url`."""
