@@ -24,7 +24,7 @@ from sweephand.adapters.rpc_record import Rpc, RpcRecord
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.handler import Context, Handler, Isolation
 from sweephand.handlers import registry
-from sweephand.handlers.http_call import allow, service
+from sweephand.handlers.http_call import allow
 from sweephand.http import auth
 from sweephand.ports.index import Index
 from sweephand.ports.mail import Mailer
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from werkzeug import Request
 
+    from sweephand.handlers.http_call.service import HttpService
     from sweephand.ports.drainers import Drainers
     from sweephand.ports.waker import Waker
     from sweephand.usecases.retention import Retention
@@ -192,9 +193,11 @@ def allowed() -> allow.Allowed:
 
 
 @functools.cache
-def http() -> service.HttpService:
+def http() -> "HttpService":
     """Return what calls URLs; raises `ConfigError` for an HTTP_ALLOW, HTTP_CA_FILE or signing key of no use."""
-    return service.open_http(allowed(), settings().http_ca_file, settings().webhook_signing_keys)
+    from sweephand.handlers.http_call.service import open_http
+
+    return open_http(allowed(), settings().http_ca_file, settings().webhook_signing_keys)
 
 
 def _with_scheme(host: str | None) -> str | None:
@@ -351,7 +354,7 @@ def run(one: "Tick") -> "Report":
         return report
     finally:
         del _ticks[one]
-        http().close(loop)
         if not stuck:
+            http().close(loop)
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()

@@ -149,7 +149,7 @@ class Bed:
         row = self.sql.execute(
             "select percentile_cont(array[0.5, 0.99, 1]) within group"
             " (order by extract(epoch from started_at - run_at) * 1000)"
-            " from sweephand.finished join sweephand.jobs using (id) where type like %s",
+            " from sweephand.finished where type like %s",
             (type_,),
         ).fetchone()
         p50, p99, most = row[0] if row and row[0] else (0, 0, 0)

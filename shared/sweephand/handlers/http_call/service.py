@@ -67,6 +67,8 @@ class HttpService:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
+            for old in [each for each in self._clients if each.is_closed()]:
+                del self._clients[old]  # a handler's own: nobody told that it would be closed
             client = self._clients[loop] = Client(self._rules(), self._failing)
         return client
 
