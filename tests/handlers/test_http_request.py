@@ -14,6 +14,7 @@ import pytest
 from sweephand.domain.attempt import returned
 from sweephand.domain.handler import GiveUp, Retry
 from sweephand.domain.outcome import Succeeded
+from sweephand.domain.services import HttpCall
 from sweephand.handlers.http_call.answer import MAX_BODY as KEPT
 from sweephand.handlers.http_call.connection import MAX_HEAD
 from sweephand.handlers.http_call.retry_after import MAX_WAIT, seconds
@@ -419,3 +420,59 @@ def test_a_second_tick_of_the_process_has_its_own_connections() -> None:
     for _ in range(2):
         assert once(says(plain()), caller)[0]["status"] == 200
     assert not caller.service._clients
+
+
+def test_what_a_server_says_unasked_is_no_answer() -> None:
+    """A server that gives up an idle connection with a 408 has not answered the next call with it."""
+    caller = Caller()
+
+    async def give_up(_request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(plain())
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(plain(408, connection="close"))
+
+    async def main() -> None:
+        async with Server(give_up) as server:
+            for _ in range(3):
+                assert (await caller.call(server.url))["status"] == 200
+                await asyncio.sleep(0.1)
+            assert server.connections == 3
+        async with Server(says(plain() + plain(500))) as server:
+            for _ in range(3):
+                assert (await caller.call(server.url))["status"] == 200
+
+    caller.run(main)
+
+
+def test_a_handshake_that_hangs_ends_at_the_deadline() -> None:
+    """TLS is part of the call; what was given up half-way leaves nothing behind that later calls would meet."""
+    caller = Caller()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async def main() -> None:
+        deaf = await asyncio.start_server(silent, "127.0.0.1", 0)
+        port = deaf.sockets[0].getsockname()[1]
+        async with Server(says(plain())) as server:
+            for _ in range(3):
+                calls = [caller.call(f"https://127.0.0.1:{port}/", timeout=0.2) for _ in range(10)]
+                for error in await asyncio.gather(*calls, return_exceptions=True):
+                    assert isinstance(error, Retry)
+                    assert "no whole answer within 0.2 s: connecting to" in error.reason
+                assert (await caller.call(server.url))["status"] == 200
+        deaf.close()
+
+    caller.run(main)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "x"}, {"Webhook-Id": "x"}, {"Connection": "upgrade"}, {"X": "a\r\nB: c"}, {"A B": "c"}]
+)
+def test_a_handlers_own_call_sets_no_forbidden_header(headers: dict[str, str]) -> None:
+    """`ctx.http` refuses what a payload's model would have refused, without connecting."""
+    caller = Caller()
+    with pytest.raises(GiveUp, match="a header is refused"):
+        caller.run(lambda: caller.service.call(HttpCall("http://127.0.0.1:9/", "id", headers=headers)))

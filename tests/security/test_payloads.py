@@ -34,7 +34,7 @@ HOSTILE = [
 def test_a_hostile_text_is_a_text(deployment: Deployment, text: str, caplog: pytest.LogCaptureFixture) -> None:
     """It comes back as it went in, runs nothing anywhere, and stands in no line of a log.
 
-    Guards: parameters by name in `SupabaseRpc`, `cjson.decode` in sync_and_claim.lua, and log lines without payloads.
+    Guards: parameters by name in `SupabaseRpc`, `cjson.decode` in sync_and_claim.lua, log lines without payloads.
     """
     caplog.set_level(logging.DEBUG, logger="sweephand")
     kept = deployment.create("note", {"text": "kept"})
@@ -70,6 +70,10 @@ def test_an_id_is_a_uuid_or_nothing(deployment: Deployment, id_: str) -> None:
         ("resize_image", {"source": "http://169.254.169.254/latest/meta-data", "target": "x.png", "width": 1}),
         ("generate_pdf", {"markdown": "# x", "target": "file:///etc/cron.d/x"}),
         ("generate_pdf", {"markdown": "# x", "target": "gs://someone-elses/x.pdf"}),
+        ("http_request", {"url": "http://169.254.169.254/latest/meta-data/"}),
+        ("http_request", {"url": "http://[::ffff:127.0.0.1]/"}),
+        ("http_request", {"url": "http://localhost:9/"}),
+        ("http_request", {"url": "https://example.com/", "headers": {"X": "a\r\nHost: b"}}),
         ("email_notification", {"to": "a@example.com\nBcc: b@example.com", "subject": "x", "message": "x"}),
         ("email_notification", {"to": "a@example.com", "subject": "x\r\nBcc: b@example.com", "message": "x"}),
         ("email_notification", {"to": "a@example.com", "subject": "x\u2028Bcc: b@example.com", "message": "x"}),

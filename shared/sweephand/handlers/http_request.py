@@ -125,6 +125,7 @@ class HttpRequestPayload(BaseModel):
         DEFAULT_TIMEOUT,
         ge=0.1,
         le=MAX_TIMEOUT,
+        strict=True,
         allow_inf_nan=False,
         description="Seconds for the whole call, from the lookup of the name to the last byte of the answer.",
     )
@@ -132,9 +133,10 @@ class HttpRequestPayload(BaseModel):
         0,
         ge=0,
         le=MAX_REDIRECTS,
+        strict=True,
         description="How many redirects are followed; with 0 a 3xx fails the job and names where it leads.",
     )
-    retry_4xx: bool = Field(default=False, description="Try again also after a 4xx other than 410.")
+    retry_4xx: bool = Field(default=False, strict=True, description="Try again also after a 4xx other than 410.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -69,7 +69,7 @@ class Client:
             raise NoAnswerError(f"no whole answer within {call.timeout:g} s: {progress.step}") from None
 
     async def _follow(self, call: HttpCall, progress: "_Progress") -> HttpAnswer:
-        target = _parsed(call.url)
+        target = _parsed(call)
         for followed in range(call.max_redirects + 1):
             read = await self._turn(target, call, progress)
             place = next((value for name, value in read.headers if name == "location"), None)
@@ -203,11 +203,18 @@ class _Progress:
     """Whether any server may have got it."""
 
 
-def _parsed(url: str) -> Target:
+def _parsed(call: HttpCall) -> Target:
     try:
-        return parse(url)
+        target = parse(call.url)
     except ValueError as e:
         raise GiveUp(f"the URL is refused: {e}") from None
+    try:
+        for name, value in call.headers.items():
+            header_rules.check_name(name)
+            header_rules.check_value(value)
+    except ValueError as e:
+        raise GiveUp(f"a header is refused: {e}") from None
+    return target
 
 
 def _refused(target: Target, wrong: str) -> GiveUp:

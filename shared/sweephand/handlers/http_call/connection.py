@@ -4,8 +4,9 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import h11
 
@@ -40,10 +41,22 @@ class Read:
     truncated: bool
 
 
+class _Reader(asyncio.StreamReader):
+    """Notes what a server says that nobody asked, such as a 408 before it closes an idle connection."""
+
+    idle = False
+    unasked = False
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        """Take what has arrived."""
+        self.unasked |= self.idle
+        super().feed_data(data)
+
+
 class Connection:
     """An open connection to `address`, for one exchange after another."""
 
-    def __init__(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, address: Address, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self.address = address
         self._reader, self._writer = reader, writer
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
@@ -54,7 +67,8 @@ class Connection:
     def reusable(self) -> bool:
         """Whether another exchange may follow."""
         idle = self._http.our_state is h11.IDLE and self._http.their_state is h11.IDLE
-        return idle and not self._writer.is_closing() and not self._reader.at_eof()
+        silent = not self._reader.unasked and self._http.trailing_data == (b"", False)
+        return idle and silent and not self._writer.is_closing() and not self._reader.at_eof()
 
     def abort(self) -> None:
         """Close it at once."""
@@ -65,7 +79,7 @@ class Connection:
 
         Where more follows, or the server wants no further request, the connection is not `reusable` afterwards.
         """
-        heard = False
+        heard = self._reader.idle = False
         try:
             await self._send(method, path, headers, body)
             head = await self._head()
@@ -75,6 +89,7 @@ class Connection:
             raise ConnectionLostError(_reason(e), unanswered=not heard and not self._begun()) from e
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
+            self._reader.idle = True
         return read
 
     def _begun(self) -> bool:
@@ -136,18 +151,21 @@ async def connect(address: Address, port: int, name: str, tls: ssl.SSLContext | 
     With `tls`, the server's certificate must be one for `name`, which it is also told (SNI). No name is looked up.
     """
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IPv4
+    loop = asyncio.get_running_loop()
     raw = socket.socket(family, socket.SOCK_STREAM)
     try:
         raw.settimeout(0)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(raw, (str(address), port))
-        reader, writer = await asyncio.open_connection(
-            sock=raw, ssl=tls, server_hostname=name if tls else None, limit=CHUNK
-        )
+        await loop.sock_connect(raw, (str(address), port))
     except BaseException:
         raw.close()
         raise
-    return Connection(address, reader, writer)
+    reader = _Reader(limit=CHUNK, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await loop.create_connection(
+        lambda: protocol, sock=raw, ssl=tls, server_hostname=name if tls else None
+    )
+    return Connection(address, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
 
 def reason_of(error: Exception) -> str:

@@ -19,7 +19,7 @@ AT_ONCE = 20
 FAILURES = 3
 """Failures in a row after which a host is left alone between calls."""
 FIRST_PAUSE = 2.0
-"""Seconds of the first pause; each one doubles."""
+"""Seconds of the first pause; each one doubles. None is shorter than what the failed call took."""
 MAX_PAUSE = 120.0
 """Seconds: no pause is longer."""
 PATIENCE = 2.0
@@ -37,10 +37,11 @@ _WEIGHT = 0.2
 
 @dataclass(slots=True)
 class Failing:
-    """A host's failures in a row, and since how many the pauses grow."""
+    """A host's failures in a row, and how long it is left alone."""
 
     count: int = 0
-    pauses: int = 0
+    pause: float = 0.0
+    """Seconds of the last pause."""
     error: str = ""
     since: float = float("-inf")
     """When the last pause began: a call that was sent before says nothing new."""
@@ -78,8 +79,9 @@ class Hosts:
 
         Raises `Postpone` where the host is to be left alone, or is full and finishes nothing.
         """
-        host = self._hosts.setdefault(name, _Host())
+        host = self._hosts.get(name) or _Host()
         self._check_pause(name, host)
+        self._hosts[name] = host
         if host.in_flight >= AT_ONCE:
             await self._wait(name, host)
         else:
@@ -120,7 +122,8 @@ class Hosts:
         left = failing.until - self._now()
         if left <= 0 and not host.in_flight:
             return  # this call finds out whether it answers again
-        after = max(left, 1.0) * (1 + self._jitter())
+        # Where that one is under way it may take as long as the last, which the pause is at least as long as.
+        after = (left if left > 0 else failing.pause) + failing.pause * self._jitter()
         raise Postpone(
             after,
             f"not sent: {name} has not answered {failing.count} calls in a row, the last: {failing.error}; it is "
@@ -163,9 +166,8 @@ class Hosts:
         if failing.count < FAILURES:
             return
         now = self._now()
-        pause = min(FIRST_PAUSE * 2.0 ** min(failing.pauses, 30), MAX_PAUSE)
-        failing.pauses += 1
-        failing.since, failing.until = now, now + pause
+        failing.pause = min(max(FIRST_PAUSE, 2 * failing.pause, now - began), MAX_PAUSE)
+        failing.since, failing.until = now, now + failing.pause
 
     def _hand_on(self, name: str, host: _Host) -> None:
         """Give the turn that has become free to who waits for it, or send all away where the host is failing."""
