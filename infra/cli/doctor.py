@@ -80,6 +80,7 @@ def examine() -> Iterator[Finding]:
         "objects",
         lambda: app.objects() and _set("STORAGE_PREFIXES", *app.settings().storage_prefixes),
     )
+    yield from _check("calls of URLs", _calls_of_urls)
     yield from _record()
     yield from _index()
     yield from _calls()
@@ -118,6 +119,14 @@ def _weak(key: str) -> bool:
 def _handlers() -> str:
     app.tick(0)
     return ", ".join(sorted(app.handlers()))
+
+
+def _calls_of_urls() -> str:
+    app.http().tls()
+    settings = app.settings()
+    allowed = f"; HTTP_ALLOW opens {', '.join(settings.http_allow)}" if settings.http_allow else ""
+    signed = "signed" if settings.webhook_signing_keys else "not signed (WEBHOOK_SIGNING_KEYS)"
+    return f"public hosts alone{allowed}; {signed}"
 
 
 def _record() -> Iterator[Finding]:

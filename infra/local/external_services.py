@@ -16,6 +16,7 @@ PASSED = (
     *("HANDLERS", "STORE", "TICK_BUDGET_SECONDS", "LINGER_SECONDS", "RETENTION_DAYS"),
     *("ASYNC_SLOTS", "THREAD_SLOTS", "PROCESS_SLOTS", "DRAINERS_URL", "MAX_DRAINERS"),
     *("MAIL_URL", "MAIL_FROM", "STORAGE_PREFIXES", "SWEEPHAND_API_KEYS"),
+    *("HTTP_ALLOW", "HTTP_CA_FILE", "WEBHOOK_SIGNING_KEYS"),
 )
 """Settings of the shell that the functions get; `env` keeps them for `sweephand --env` too."""
 NAMES = frozenset({*PASSED, *RECORD, "REDIS_URL", "WAKE_URL", "SWEEPHAND_API_KEY", "SWEEPHAND_URL"})
@@ -58,9 +59,15 @@ class ExternalServices:
 
     @property
     def real(self) -> bool:
-        """Whether the environment names a service, a mail server or a bucket outside of this machine."""
+        """Whether the environment names a service, a mail server, a bucket or a key outside of this machine."""
         places = [self.env.get("MAIL_URL", ""), *self.env.get("STORAGE_PREFIXES", "").split(",")]
-        return self.record or self.index or any(place and not place.strip().startswith("file:") for place in places)
+        signs = bool(self.env.get("WEBHOOK_SIGNING_KEYS"))
+        return (
+            self.record
+            or self.index
+            or signs
+            or any(place and not place.strip().startswith("file:") for place in places)
+        )
 
     def over(self, local: Mapping[str, str], url: str) -> dict[str, str]:
         """Return the functions' settings: from the shell, else of the `local` services; with the API at `url`."""

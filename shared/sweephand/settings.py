@@ -3,14 +3,17 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sweephand.domain.errors import ConfigError
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 _DIGEST = re.compile(r"sha-?[0-9]+\s*[:=$]", re.IGNORECASE)
-DEFAULT_BUDGET = 110.0
-"""Seconds that a tick may work. It outlives the minute, so that a lingering tick can start a job that comes due."""
+DEFAULT_BUDGET = 130.0
+"""Seconds that a tick may work. It outlives the minute, so that a lingering tick can start a job that comes due.
+
+That holds for the longest time limit of the built-in handlers too, 62 s.
+"""
 DEFAULT_LINGER = 70.0
 """Seconds from a tick's beginning that it waits for due jobs: until the next tick has begun, even a late one."""
 HORIZON = 300.0
@@ -36,6 +39,10 @@ class Settings:
     mail_url: str
     mail_from: str
     storage_prefixes: tuple[str, ...]
+    http_allow: tuple[str, ...]
+    """Hosts and address ranges that calls may reach although they are not public."""
+    http_ca_file: str
+    webhook_signing_keys: tuple[str, ...] = field(repr=False)
     tick_budget: float
     linger: float
     retention: float
@@ -62,6 +69,9 @@ def read(env: Mapping[str, str]) -> Settings:
         mail_url=env.get("MAIL_URL", ""),
         mail_from=env.get("MAIL_FROM", ""),
         storage_prefixes=_words(env, "STORAGE_PREFIXES"),
+        http_allow=_words(env, "HTTP_ALLOW"),
+        http_ca_file=env.get("HTTP_CA_FILE", ""),
+        webhook_signing_keys=_words(env, "WEBHOOK_SIGNING_KEYS"),
         tick_budget=_number(env, "TICK_BUDGET_SECONDS", DEFAULT_BUDGET, 1, 3600),
         linger=_number(env, "LINGER_SECONDS", DEFAULT_LINGER, 0, 3600),
         retention=_number(env, "RETENTION_DAYS", 0, 0, 36_500) * 86400,

@@ -155,11 +155,13 @@ class Bed:
         assert row is not None
         return int(row[0]), float(row[1] or 0)
 
-    def lateness(self) -> dict[str, float]:
-        """Return p50, p99 and max of start minus due, in ms."""
+    def lateness(self, type_: str = "%") -> dict[str, float]:
+        """Return p50, p99 and max of start minus due of the jobs of a type, in ms."""
         row = self.sql.execute(
             "select percentile_cont(array[0.5, 0.99, 1]) within group"
-            " (order by extract(epoch from started_at - run_at) * 1000) from sweephand.finished"
+            " (order by extract(epoch from started_at - run_at) * 1000)"
+            " from sweephand.finished where type like %s",
+            (type_,),
         ).fetchone()
         p50, p99, most = row[0] if row and row[0] else (0, 0, 0)
         return {"p50": float(p50), "p99": float(p99), "max": float(most)}
@@ -178,6 +180,20 @@ class Bed:
         env = self.env(LINGER_SECONDS="70", TICK_BUDGET_SECONDS="110")
         with FunctionServer("tick", functions, env=env, log=self.folder / "tick.log") as server:
             yield server.url
+
+    @contextlib.contextmanager
+    def receiver(self) -> Iterator[str]:
+        """Serve what answers every request, as cheaply as Python can, and yield where."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks.receiver"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
 
     @contextlib.contextmanager
     def hello(self) -> Iterator[str]:

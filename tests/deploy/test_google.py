@@ -245,6 +245,15 @@ def test_a_new_job_wakes_the_schedule(plan: dict[str, list[Resource]], tmp_path:
         assert creating["TICK_BUDGET_SECONDS"] == "285"
 
 
+def test_tick_signs_where_there_are_keys(plan: dict[str, list[Resource]], tmp_path: Path) -> None:
+    """With `webhook_signing` there is a secret for the keys, which tick alone is given; else none."""
+    assert "WEBHOOK_SIGNING_KEYS" not in local(plan, "secrets")
+    signing = evaluated(tmp_path, webhook_signing=True)
+    assert local(signing, "secrets")["WEBHOOK_SIGNING_KEYS"] == ["tick"]
+    given = local(signing, "secrets_of")
+    assert {name for name, secrets in given.items() if "WEBHOOK_SIGNING_KEYS" in secrets} == {"tick"}
+
+
 def test_storage_below_the_prefixes_only(plan: dict[str, list[Resource]]) -> None:
     """Tick's identity reaches objects below each prefix, and no other of the bucket."""
     made = plan["google_storage_bucket_iam_member"]

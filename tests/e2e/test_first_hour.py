@@ -197,6 +197,8 @@ def in_progress(dev: Dev, job: str) -> None:
         ({"ASYNC_SLOTS": "many"}, "ASYNC_SLOTS must be a number, not 'many'"),
         ({"MAIL_URL": "pigeon://x"}, "MAIL_URL must start with"),
         ({"STORAGE_PREFIXES": "http://x"}, "STORAGE_PREFIXES: "),
+        ({"HTTP_ALLOW": "127.1"}, "HTTP_ALLOW: '127.1' is neither a host name nor"),
+        ({"WEBHOOK_SIGNING_KEYS": "secret"}, "WEBHOOK_SIGNING_KEYS: entry 1 is neither whsec_… nor host=whsec_…"),
         ({"WAKE_URL": "pigeon://x"}, "WAKE_URL must be"),
         ({"MAIL_ULR": "smtp://x"}, "MAIL_ULR is no setting: is MAIL_URL meant?"),
         ({"HANDLER": "chatty"}, "HANDLER is no setting: is HANDLERS meant?"),

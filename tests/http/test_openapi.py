@@ -42,7 +42,7 @@ def test_document_is_openapi_3_1(api: Api) -> None:
     assert found["openapi"] == "3.1.0"
     types = set(found["components"]["schemas"]["JobRequest"]["discriminator"]["mapping"])
     assert types == set(app.handlers())
-    assert types >= {"anything", "email_notification", "generate_pdf", "resize_image"}
+    assert types >= {"anything", "email_notification", "generate_pdf", "http_request", "resize_image"}
 
 
 def test_document_tells_clients_to_expect_more(api: Api) -> None:

@@ -74,6 +74,7 @@ def test_hash_is_not_told_as_a_key(keys: str, told: str) -> None:
         {"MAIL_URL": "smtp://mail.example.com"},
         {"STORAGE_PREFIXES": "s3://bucket/in/"},
         {"STORAGE_PREFIXES": "file:///objects/, gs://bucket/out/"},
+        {"WEBHOOK_SIGNING_KEYS": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"},
         {**SUPABASE, "SWEEPHAND_API_KEYS": "dev-key", "SWEEPHAND_API_KEY": "dev-key"},
         {**SUPABASE, "SWEEPHAND_API_KEYS": "a, dev-key"},
     ],

@@ -48,7 +48,8 @@ def check(env: Mapping[str, str] = os.environ) -> list[str]:
     before = set(sys.modules)
     app.handlers()
     files = [getattr(sys.modules[name], "__file__", None) for name in set(sys.modules) - before]
-    app.tick(0)
+    app.tick(0)  # and HTTP_ALLOW, HTTP_CA_FILE, WEBHOOK_SIGNING_KEYS
+    app.http().tls()
     for name, make in (
         ("MAIL_URL", app.mailer),
         ("STORAGE_PREFIXES", app.objects),
