@@ -43,7 +43,7 @@ def test_a_page_that_is_not_the_records_is_no_answer(body: bytes) -> None:
         rpc.close()
 
 
-@pytest.mark.parametrize("name", ["page", "start", "settle"])
+@pytest.mark.parametrize("name", ["restore", "start", "settle"])
 def test_a_lost_answer_is_asked_for_again(deployment: Deployment, record_proxy: Proxy, name: str) -> None:
     """The call was carried out and its answer lost, once: the tick asks again and nothing is done twice.
 

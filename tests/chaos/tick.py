@@ -18,7 +18,15 @@ from sweephand import app
 from sweephand.usecases.tick import tick as tick_module
 
 STEPS = (
-    *("page.before", "page.after", "claim.before", "claim.after", "start.before", "start.after", "enter.before"),
+    *(
+        "restore.before",
+        "restore.after",
+        "claim.before",
+        "claim.after",
+        "start.before",
+        "start.after",
+        "enter.before",
+    ),
     *("settle.before", "settle.after"),
 )
 """Where a tick can be struck: before it asks, after it was answered, and as it enters a handler."""
@@ -86,7 +94,7 @@ def arrange(plan: Plan) -> None:
     if not plan.step:
         return
     record: Any = app.record()
-    for name in ("page", "start", "settle"):
+    for name in ("restore", "start", "settle"):
         setattr(record, name, striker.around(getattr(record, name), name))
     index: Any = app.index()
     index.step = striker.around(index.step, "claim")
