@@ -21,7 +21,7 @@ from infra.local.serving.serverless_yml import FILE
 from sweephand.layout import MAIN
 from sweephand.usecases.tick import claim
 from tests.chaos.cluster import Cluster
-from tests.chaos.fleet import NEW, Fleet, StartRate
+from tests.chaos.fleet import NEW, Fleet, Tempo
 from tests.chaos.load import Asked
 from tests.chaos.proxy import Proxy
 from tests.chaos.users import User
@@ -41,7 +41,7 @@ class World:
     def __init__(  # noqa: PLR0913 - each is one setting, by name
         self,
         folder: Path,
-        pace: StartRate,
+        pace: Tempo,
         rng: random.Random,
         *,
         scale: float = 1,
