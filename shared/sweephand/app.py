@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sweephand import settings as settings_module
+from sweephand.adapters import label_output
 from sweephand.adapters.background import Threads
 from sweephand.adapters.clock import SystemClock
 from sweephand.domain.attempt import Attempt
@@ -36,7 +37,7 @@ from sweephand.usecases.create import CreateJobs
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from werkzeug import Request
 
@@ -78,9 +79,12 @@ def handlers() -> Mapping[str, Handler]:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
-        return registry.load(settings().handler_modules)
+        loaded = registry.load(settings().handler_modules)
     except (ImportError, ValueError) as e:
         raise ConfigError(f"HANDLERS: {e}") from e
+    if not label_output.wanted():
+        return loaded
+    return {name: label_output.labelled(handler) for name, handler in loaded.items()}
 
 
 @functools.cache
@@ -365,6 +369,11 @@ def stop_ticks() -> None:
     for one, loop in list(_ticks.items()):
         with suppress(RuntimeError):  # its loop was closed this moment
             loop.call_soon_threadsafe(one.stop)
+
+
+def running() -> "Sequence[tuple[Attempt, float]]":
+    """Return what this process runs, each with the seconds until its time limit. Any thread may call this."""
+    return [entered for one in list(_ticks) for entered in one.running()]
 
 
 def run(one: "Tick") -> "Report":

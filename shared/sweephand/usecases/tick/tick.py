@@ -4,20 +4,21 @@ All stages work on batches and overlap: while one batch runs, the next is claime
 settled. The record's calls block, so each is made in a thread; everything else happens on one event loop.
 """
 
+from collections.abc import Sequence
+
+from sweephand.domain.attempt import Attempt
 from sweephand.usecases.tick import housekeeping
 from sweephand.usecases.tick.budget import Budget, Limits
 from sweephand.usecases.tick.claim import Claimer
 from sweephand.usecases.tick.dependencies import Dependencies, Shared
-from sweephand.usecases.tick.entries import Entries
 from sweephand.usecases.tick.fan_out import FanOut
 from sweephand.usecases.tick.linger import Linger
 from sweephand.usecases.tick.quarantine import Quarantine
 from sweephand.usecases.tick.record_calls import RecordCalls
 from sweephand.usecases.tick.report import Report, Stopped
 from sweephand.usecases.tick.restore import Restore
-from sweephand.usecases.tick.run import Capacity, Run
+from sweephand.usecases.tick.run import Capacity, Entries, Run
 from sweephand.usecases.tick.settle import Settle
-from sweephand.usecases.tick.settle_calls import SettleCalls
 from sweephand.usecases.tick.signals import Signal
 from sweephand.usecases.tick.skip_list import SkipList
 from sweephand.usecases.tick.start import Start
@@ -32,11 +33,11 @@ class Tick:
         self._shared = shared = Shared(parts, budget, self._signal, self._report)
         self._name = parts.randomness.token()
         entries, skips = Entries(parts.clock), SkipList(parts.clock)
-        calls = RecordCalls(shared, entries)
+        calls = RecordCalls(shared, entries.telling)
         self._claimer = Claimer(shared, lingers=limits.linger > 0)
         self._quarantine = Quarantine(shared)
         self._restore = Restore(shared, calls, self._claimer, skips, self._quarantine)
-        self._settle = Settle(shared, SettleCalls(shared, entries), self._claimer.follow)
+        self._settle = Settle(shared, entries.telling, self._claimer.follow)
         self._run = Run(shared, self._settle, entries)
         self._start = Start(shared, calls, self._run, self._settle, self._quarantine, skips, self._claimer.follow)
         self._linger = Linger(shared, self._claimer, self._restore, self._run, self._start.calls, self._name)
@@ -46,6 +47,10 @@ class Tick:
         """Start nothing more; what runs is finished, the rest handed back."""
         self._fan_out.stop()
         self._signal.stop()
+
+    def running(self) -> Sequence[tuple[Attempt, float]]:
+        """Return what runs, each with the seconds until its time limit. Any thread may call this."""
+        return self._run.running()
 
     async def run(self) -> Report:
         """Do the work and return the report.
@@ -104,8 +109,12 @@ class Tick:
         claimed = await self._claimer.claim(capacity, self._linger.active(), count_due=count_due)
         if claimed is not None and count_due:
             self._fan_out.call(claimed.due_count, self._budget.left, self._run.longest)
-        claims = self._restore.claims(claimed, capacity, added=adds)
+        if claimed is not None and adds:
+            self._restore.note_grown(claimed.grown, capacity.types)
+        claims = self._restore.due_on_page(capacity) if claimed is None else claimed.claims
         if claims:
+            self._report.claimed += len(claims)
+            self._restore.note_claims()
             await self._start.begin(claims)
             await self._restore.rotate(capacity.types)
         elif capacity.whole:
