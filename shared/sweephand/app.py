@@ -32,8 +32,7 @@ from sweephand.http import auth
 from sweephand.ports.index import Index
 from sweephand.ports.record import Record, Rpc
 from sweephand.ports.runner import Runner
-from sweephand.usecases.announce import Announcer, Reach
-from sweephand.usecases.create import CreateJobs
+from sweephand.usecases.create import Announcer, CreateJobs, Reach
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
