@@ -365,17 +365,17 @@ def stop_ticks() -> None:
     May be called from any thread, and from a signal's handler.
     """
     _ending.set()
-    for one, loop in list(_ticks.items()):
+    for each, loop in list(_ticks.items()):
         with suppress(RuntimeError):  # its loop was closed this moment
-            loop.call_soon_threadsafe(one.stop)
+            loop.call_soon_threadsafe(each.stop)
 
 
 def running() -> "Sequence[tuple[Attempt, float]]":
     """Return what this process runs, each with the seconds until its time limit. Any thread may call this."""
-    return [entered for one in list(_ticks) for entered in one.running()]
+    return [entered for each in list(_ticks) for entered in each.running()]
 
 
-def run(one: "Tick") -> "Report":
+def run(new_tick: "Tick") -> "Report":
     """Run a tick to its end on an event loop of its own and return the report.
 
     Not `asyncio.run`: that waits for every task, and a handler that ignores its cancellation never ends. Where one
@@ -392,15 +392,15 @@ def run(one: "Tick") -> "Report":
     gc.set_threshold(50_000)
     loop = asyncio.new_event_loop()
     stuck = 0
-    _ticks[one] = loop
+    _ticks[new_tick] = loop
     if _ending.is_set():
-        one.stop()
+        new_tick.stop()
     try:
-        report = loop.run_until_complete(one.run())
+        report = loop.run_until_complete(new_tick.run())
         stuck = report.stuck
         return report
     finally:
-        del _ticks[one]
+        del _ticks[new_tick]
         if not stuck:
             http().close(loop)
             loop.run_until_complete(loop.shutdown_default_executor())

@@ -236,10 +236,10 @@ class SettleCalls:
             first = await self._settle(batch[:half], calls)
             return [*first, *await self._settle(batch[half:], calls)]
         if len(batch) > 1:  # several fail it: the turn of the rest comes
-            return [Settled(one.id, lost=False, wait_ms=BUSY_MS, busy=True) for one in batch]
-        [one] = batch
-        if isinstance(one.decision, Complete) and isinstance(error, RecordRefusedError) and calls.take(1):
-            return await self._settle([one._replace(decision=result_refused(str(error)))], calls)
-        log.error("job %s could not be settled: %s", one.id, error)
-        self._report.note_bad(one.id, str(error))
-        return [Settled(one.id, lost=False, wait_ms=round(ASIDE * 1000), busy=True)]
+            return [Settled(each.id, lost=False, wait_ms=BUSY_MS, busy=True) for each in batch]
+        [settlement] = batch
+        if isinstance(settlement.decision, Complete) and isinstance(error, RecordRefusedError) and calls.take(1):
+            return await self._settle([settlement._replace(decision=result_refused(str(error)))], calls)
+        log.error("job %s could not be settled: %s", settlement.id, error)
+        self._report.note_bad(settlement.id, str(error))
+        return [Settled(settlement.id, lost=False, wait_ms=round(ASIDE * 1000), busy=True)]

@@ -129,7 +129,7 @@ class Tick:
         if not self._quarantine:
             return False
         await self._start.finish()
-        if not await self._quarantine.run(self._start.alone, self._linger.until_settled):
+        if not await self._quarantine.run(self._start.exclusively, self._linger.until_settled):
             self._claimer.follow(self._quarantine.release())
         return True
 
