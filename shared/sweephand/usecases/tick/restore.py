@@ -148,8 +148,9 @@ class Restore:
         """Note in which lanes the index lacked a job of the last page; of these types, a job may be started now."""
         self._gave = any(lane.type in types for lane in lanes)
 
-    def note_claims(self) -> None:
-        """Note that jobs were claimed: the page shows what was due before that."""
+    def note_claims(self, count: int) -> None:
+        """Note that so many jobs were claimed: the page shows what was due before that."""
+        self._report.claimed += count
         self.fresh = False
         self._looked_again = 0
 

@@ -4,9 +4,6 @@ All stages work on batches and overlap: while one batch runs, the next is claime
 settled. The record's calls block, so each is made in a thread; everything else happens on one event loop.
 """
 
-from collections.abc import Sequence
-
-from sweephand.domain.attempt import Attempt
 from sweephand.usecases.tick import housekeeping
 from sweephand.usecases.tick.budget import Budget, Limits
 from sweephand.usecases.tick.claim import Claimer
@@ -39,6 +36,7 @@ class Tick:
         self._restore = Restore(shared, calls, self._claimer, skips, self._quarantine)
         self._settle = Settle(shared, entries.telling, self._claimer.follow)
         self._run = Run(shared, self._settle, entries)
+        self.running = self._run.running
         self._start = Start(shared, calls, self._run, self._settle, self._quarantine, skips, self._claimer.follow)
         self._linger = Linger(shared, self._claimer, self._restore, self._run, self._start.calls, self._name)
         self._fan_out = FanOut(parts.drainers, limits.drainers, parts.clock, self._report)
@@ -47,10 +45,6 @@ class Tick:
         """Start nothing more; what runs is finished, the rest handed back."""
         self._fan_out.stop()
         self._signal.stop()
-
-    def running(self) -> Sequence[tuple[Attempt, float]]:
-        """Return what runs, each with the seconds until its time limit. Any thread may call this."""
-        return self._run.running()
 
     async def run(self) -> Report:
         """Do the work and return the report.
@@ -67,8 +61,7 @@ class Tick:
             await housekeeping.find_unknown_types(self._shared)
         await housekeeping.prune(self._shared)
         await self._fan_out.end()
-        self._report.stuck = self._run.stuck
-        self._report.duration_ms = self._budget.elapsed_ms
+        self._report.stuck, self._report.duration_ms = self._run.stuck, self._budget.elapsed_ms
         return self._report
 
     async def _drain(self) -> None:
@@ -111,10 +104,8 @@ class Tick:
             self._fan_out.call(claimed.due_count, self._budget.left, self._run.longest)
         if claimed is not None and adds:
             self._restore.note_grown(claimed.grown, capacity.types)
-        claims = self._restore.due_on_page(capacity) if claimed is None else claimed.claims
-        if claims:
-            self._report.claimed += len(claims)
-            self._restore.note_claims()
+        if claims := claimed.claims if claimed is not None else self._restore.due_on_page(capacity):
+            self._restore.note_claims(len(claims))
             await self._start.begin(claims)
             await self._restore.rotate(capacity.types)
         elif capacity.whole:
