@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sweephand import settings as settings_module
+from sweephand.adapters import label_output
 from sweephand.adapters.background import Threads
 from sweephand.adapters.clock import SystemClock
 from sweephand.domain.attempt import Attempt
@@ -31,12 +32,11 @@ from sweephand.http import auth
 from sweephand.ports.index import Index
 from sweephand.ports.record import Record, Rpc
 from sweephand.ports.runner import Runner
-from sweephand.usecases.announce import Announcer, Reach
-from sweephand.usecases.create import CreateJobs
+from sweephand.usecases.create import Announcer, CreateJobs, Reach
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from werkzeug import Request
 
@@ -78,9 +78,12 @@ def handlers() -> Mapping[str, Handler]:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
-        return registry.load(settings().handler_modules)
+        loaded = registry.load(settings().handler_modules)
     except (ImportError, ValueError) as e:
         raise ConfigError(f"HANDLERS: {e}") from e
+    if not label_output.wanted():
+        return loaded
+    return {name: label_output.labelled(handler) for name, handler in loaded.items()}
 
 
 @functools.cache
@@ -362,12 +365,17 @@ def stop_ticks() -> None:
     May be called from any thread, and from a signal's handler.
     """
     _ending.set()
-    for one, loop in list(_ticks.items()):
+    for each, loop in list(_ticks.items()):
         with suppress(RuntimeError):  # its loop was closed this moment
-            loop.call_soon_threadsafe(one.stop)
+            loop.call_soon_threadsafe(each.stop)
 
 
-def run(one: "Tick") -> "Report":
+def running() -> "Sequence[tuple[Attempt, float]]":
+    """Return what this process runs, each with the seconds until its time limit. Any thread may call this."""
+    return [entered for each in list(_ticks) for entered in each.running()]
+
+
+def run(new_tick: "Tick") -> "Report":
     """Run a tick to its end on an event loop of its own and return the report.
 
     Not `asyncio.run`: that waits for every task, and a handler that ignores its cancellation never ends. Where one
@@ -384,15 +392,15 @@ def run(one: "Tick") -> "Report":
     gc.set_threshold(50_000)
     loop = asyncio.new_event_loop()
     stuck = 0
-    _ticks[one] = loop
+    _ticks[new_tick] = loop
     if _ending.is_set():
-        one.stop()
+        new_tick.stop()
     try:
-        report = loop.run_until_complete(one.run())
+        report = loop.run_until_complete(new_tick.run())
         stuck = report.stuck
         return report
     finally:
-        del _ticks[one]
+        del _ticks[new_tick]
         if not stuck:
             http().close(loop)
             loop.run_until_complete(loop.shutdown_default_executor())

@@ -127,7 +127,7 @@ left join sweephand.leases l on l.id = o.id and l.created_at = o.created_at
 left join sweephand.finished f on f.id = j.id;
 
 -- A job as a list shows it: without payload, result and errors.
--- Python renders a new job by itself (domain/render_job.py); a test holds the two together.
+-- Python renders a new job by itself (domain/request.py); a test holds the two together.
 create function sweephand.job_summary(s sweephand.job_state) returns jsonb language sql stable as $$
   select jsonb_build_object(
     'id', s.id, 'type', s.type, 'status', s.status, 'priority', s.priority, 'max_retries', s.max_retries,

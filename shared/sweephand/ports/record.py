@@ -17,7 +17,7 @@ from uuid import UUID
 from sweephand.domain.cursor import Position
 from sweephand.domain.job import Idempotency, JobJson, NewJob
 from sweephand.domain.json_value import JsonValue
-from sweephand.domain.render_job import render_new_jobs, waits_ms
+from sweephand.domain.request import render_new_jobs, waits_ms
 from sweephand.domain.retry_policy import Complete, Decision, Fail, Release, RetryAfter
 
 Rpc = Callable[[str, Mapping[str, Any]], Any]

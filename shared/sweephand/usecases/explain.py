@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from sweephand.domain.errors import IndexUnavailableError, JobNotFoundError
 from sweephand.domain.job import MAX_CRASHES
 from sweephand.domain.json_value import JsonValue
 from sweephand.ports.index import Index
 from sweephand.ports.record import Due, Record
-from sweephand.usecases.read import parse_id
 
 SILENCE_MS = 120_000
 """Milliseconds without a tick after which the schedule, which fires every minute, must be broken."""
@@ -29,9 +29,9 @@ class Facts:
     index: int | str
 
 
-def explain(record: Record, index: Index | None, job_id: str) -> dict[str, JsonValue]:
+def explain(record: Record, index: Index | None, job_id: UUID) -> dict[str, JsonValue]:
     """Return `{id, status, because: [sentence], index}`; raises `JobNotFoundError`, `RecordUnavailableError`."""
-    found = record.explain(parse_id(job_id))
+    found = record.explain(job_id)
     if found is None:
         raise JobNotFoundError
     facts = Facts(found, _where(index, found))

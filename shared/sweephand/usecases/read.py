@@ -14,20 +14,9 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 
 
-def parse_id(text: str) -> UUID:
-    """Return the job id in `text`; raises `JobNotFoundError` for a text that is no UUID, which no job can have."""
-    try:
-        found = UUID(text)
-    except ValueError as e:
-        raise JobNotFoundError from e
-    if str(found) != text.lower():
-        raise JobNotFoundError
-    return found
-
-
-def get(record: Record, job_id: str) -> JobJson:
+def get(record: Record, job_id: UUID) -> JobJson:
     """Return the job in full; raises `JobNotFoundError`."""
-    job = record.get(parse_id(job_id))
+    job = record.get(job_id)
     if job is None:
         raise JobNotFoundError
     return job
