@@ -26,11 +26,11 @@ HARMLESS: Mapping[str, Mapping[str, Any]] = {
     "sweephand_get_v1": {"id": NOBODY},
     "sweephand_list_v1": {"max_rows": 0},
     "sweephand_cancel_v1": {"id": NOBODY},
-    "sweephand_page_v1": {"types": [], "horizon_ms": 0, "max_rows": 0},
+    "sweephand_restore_v1": {"types": [], "horizon_ms": 0, "max_rows": 0},
     "sweephand_start_v1": {"ids": [], "token": NOBODY, "lease_ms": {}},
     "sweephand_settle_v1": {"outcomes": []},
-    "sweephand_unknown_v1": {"types": []},
-    "sweephand_aside_v1": {"bad": []},
+    "sweephand_find_unknown_types_v1": {"types": []},
+    "sweephand_set_aside_v1": {"bad": []},
     "sweephand_explain_v1": {"id": NOBODY},
     "sweephand_prune_v1": {"keep_s": 10**10, "max_rows": 0},
 }
@@ -176,7 +176,7 @@ def _ticks() -> Iterator[Finding]:
 def _oldest() -> Iterator[Finding]:
     """Tell how long the oldest due job has been waiting. This counts as a tick: so it names the real types."""
     try:
-        ages = app.record().page(sorted(app.handlers()), 0, 1).oldest
+        ages = app.record().restore(sorted(app.handlers()), 0, 1).oldest
     except SweephandError:
         return
     oldest = max(ages.values(), default=0)

@@ -19,7 +19,6 @@ from uuid import UUID
 from sweephand import settings as settings_module
 from sweephand.adapters.background import Threads
 from sweephand.adapters.clock import SystemClock
-from sweephand.adapters.rpc_record import Rpc, RpcRecord
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.handler import Context, Handler, Isolation
 from sweephand.handlers import registry
@@ -27,7 +26,7 @@ from sweephand.http import auth
 from sweephand.ports.index import Index
 from sweephand.ports.mail import Mailer
 from sweephand.ports.objects import ObjectStore
-from sweephand.ports.record import Record
+from sweephand.ports.record import Record, Rpc
 from sweephand.ports.runner import Runner, Work
 from sweephand.usecases.announce import Announcer, Reach
 from sweephand.usecases.create import CreateJobs
@@ -95,7 +94,7 @@ def rpc() -> Rpc:
 @functools.cache
 def record() -> Record:
     """Return the record; raises `ConfigError` where it is not configured."""
-    return RpcRecord(rpc())
+    return Record(rpc())
 
 
 @functools.cache

@@ -14,7 +14,6 @@ import httpx
 
 from sweephand.adapters import direct as direct_rpc
 from sweephand.adapters.clock import SystemClock
-from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.job import NewJob
 from sweephand.domain.retry_policy import Complete
 from sweephand.ports.record import Record, Settlement
@@ -84,7 +83,7 @@ def rows(bed: Bed) -> Figures:
     """Measure what calls take with 100,000 rows, with 10 million, and after 300,000 more were drained."""
     few, many, drained = bed.scaled(ROWS // 100, least=20_000), bed.scaled(ROWS), bed.scaled(DRAINED)
     rpc = direct_rpc.connect(bed.stack.database_url)
-    record = RpcRecord(rpc)
+    record = Record(rpc)
     found: dict[str, dict[str, float]] = {}
 
     def note(name: str) -> None:
@@ -137,9 +136,9 @@ def _costs(bed: Bed, record: Record) -> dict[str, float]:
 
     def start(_n: int) -> None:
         jobs = [NewJob(SystemClock().job_id(), "noop", {}) for _ in range(100)]
-        record.create(jobs, whole=False)
+        record.create(jobs, summary=True)
         token = str(uuid4())
-        starts = record.start([str(job.id) for job in jobs], token, LEASES, alone=False, max_bytes=10**8).starts
+        starts = record.start([str(job.id) for job in jobs], token, LEASES, exclusive=False, max_bytes=10**8).starts
         record.settle([Settlement(one.id, token, Complete(None)) for one in starts])
 
     calls: dict[str, Callable[[int], object]] = {
@@ -147,7 +146,7 @@ def _costs(bed: Bed, record: Record) -> dict[str, float]:
         "create and cancel": cancel,
         "create, start and settle 100": start,
         "get": lambda n: record.get(UUID(str(ids[n % len(ids)]))),
-        "page of what is due soon": lambda _n: record.page(types, 300_000, 500),
+        "page of what is due soon": lambda _n: record.restore(types, 300_000, 500),
         **{f"list {status or 'all'}": _list(record, status) for status in (None, "pending", "completed", "failed")},
         "list of a type": lambda _n: record.list(None, "noop", 50, None),
     }

@@ -8,10 +8,9 @@ import pytest
 from infra.local.services.valkey import Valkey
 from sweephand import app
 from sweephand.adapters import rest as rest_rpc
-from sweephand.adapters import rpc_record
 from sweephand.domain.errors import RecordUnavailableError
 from sweephand.domain.retry_policy import Complete
-from sweephand.ports.record import Settlement
+from sweephand.ports.record import Record, Settlement
 from tests.chaos.proxy import Proxy, http_error
 from tests.tick.conftest import Deployment, forget
 
@@ -36,9 +35,9 @@ def test_a_page_that_is_not_the_records_is_no_answer(body: bytes) -> None:
     with Proxy(1) as proxy:
         proxy.answer(http_error(200, body, "text/html"))
         rpc = rest_rpc.connect(f"http://127.0.0.1:{proxy.port}", "sb_secret_x")
-        record = rpc_record.RpcRecord(rpc)
+        record = Record(rpc)
         with pytest.raises(RecordUnavailableError):
-            record.page(["note"], 1000, 10)
+            record.restore(["note"], 1000, 10)
         with pytest.raises(RecordUnavailableError):
             record.settle([Settlement("01980000-0000-7000-8000-000000000000", "t", Complete(None))])
         rpc.close()

@@ -11,7 +11,6 @@ import pytest
 
 from infra.local.services.services import Services
 from sweephand.adapters import rest as rest_rpc
-from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.retry_policy import Complete, Decision, RetryAfter
 from sweephand.ports.record import Record, Settlement, Started, Verdict
 from tests.record.conftest import LEASES, a_job, made, started
@@ -21,7 +20,7 @@ from tests.record.conftest import LEASES, a_job, made, started
 def record(clean: Services) -> Iterator[Record]:
     """Yield the record over the functions' own transport."""
     rpc = rest_rpc.connect(clean.env["SUPABASE_URL"], clean.env["SUPABASE_KEY"])
-    yield RpcRecord(rpc)
+    yield Record(rpc)
     rpc.close()
 
 
@@ -47,7 +46,7 @@ def _held_start(clean: Services, record: Record, jobs: list[str]) -> Iterator["F
             "values (%s, gen_random_uuid(), now(), now(), now() + interval '1 s')",
             (jobs[0],),
         )
-        call = pool.submit(record.start, jobs, str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7)
+        call = pool.submit(record.start, jobs, str(uuid.uuid4()), LEASES, exclusive=False, max_bytes=10**7)
         with psycopg.connect(clean.superuser_url, autocommit=True) as watcher:
             while not watcher.execute(
                 "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%sweephand_start_v1%'"
@@ -92,7 +91,7 @@ def test_a_start_that_waited_does_not_take_a_lost_job_into_company(clean: Servic
         with psycopg.connect(clean.database_url) as sql:
             sql.execute("update sweephand.leases set until = started_at + interval '1 us' where id = %s", (second,))
             sql.execute("update sweephand.open set crashes = 1, attempt = 1 where id = %s", (second,))
-        assert record.page(["noop"], 1000, 10, entered={start.token: [second]}).rescued == 1
+        assert record.restore(["noop"], 1000, 10, entered={start.token: [second]}).rescued == 1
     answer = call.result()
     assert [s.id for s in answer.starts] == [first]
     assert answer.others[second][0] is Verdict.EXCLUSIVE
@@ -105,9 +104,9 @@ def test_a_start_call_that_comes_again_after_its_settlement_starts_nothing(clean
     """
     [job] = made(record)
     token = str(uuid.uuid4())
-    [start] = record.start([job], token, LEASES, alone=False, max_bytes=10**7).starts
+    [start] = record.start([job], token, LEASES, exclusive=False, max_bytes=10**7).starts
     record.settle([Settlement(job, start.token, RetryAfter(0, "raised", "boom"))])
-    again = record.start([job], token, LEASES, alone=False, max_bytes=10**7)
+    again = record.start([job], token, LEASES, exclusive=False, max_bytes=10**7)
     assert not again.starts
     assert again.others[job][0] is Verdict.EARLY
     assert [s.attempt for s in started(record, job)] == [2]

@@ -104,7 +104,7 @@ def test_a_tick_that_wakes_does_not_enter_what_was_cancelled_meanwhile(
     process = strike("start.after", signal.SIGSTOP, lease_margin_ms=500)
     wait_until_frozen(process)
     deployment.lapse()
-    app.record().page(["note"], 1000, 10)  # another tick's look, which ends the lease
+    app.record().restore(["note"], 1000, 10)  # another tick's look, which ends the lease
     answer = app.record().cancel(uuid.UUID(job))
     assert answer is not None
     assert answer.cancelled
@@ -126,7 +126,7 @@ def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment
     jobs = [deployment.create(type_) for _ in range(2)]
     handler = app.handlers()[type_]
     token = str(uuid.uuid4())
-    starts = app.record().start(jobs, token, {type_: 60_000}, alone=False, max_bytes=10**6).starts
+    starts = app.record().start(jobs, token, {type_: 60_000}, exclusive=False, max_bytes=10**6).starts
     outcomes: list[Outcome] = []
 
     async def enter() -> None:

@@ -135,7 +135,7 @@ def test_an_idle_warm_tick_costs_two_calls(boot: Boot, clean: Services) -> None:
         client.config_resetstat()
         assert tick.invoke(schedule_event()).body["stopped"] == "drained"
         stats = client.info("commandstats")
-        assert paths == ["/rest/v1/rpc/sweephand_page_v1"]
+        assert paths == ["/rest/v1/rpc/sweephand_restore_v1"]
         assert stats["cmdstat_evalsha"]["calls"] == 1
         assert not {"cmdstat_eval", "cmdstat_script|load", "cmdstat_hello", "cmdstat_auth"} & set(stats)
         tick.end()

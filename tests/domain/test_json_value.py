@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from infra.local.services.services import Services
 from sweephand.adapters import rest as rest_rpc
-from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.errors import FieldError, InvalidError, NotJsonError
 from sweephand.domain.job import NewJob
 from sweephand.domain.json_value import (
@@ -26,6 +25,7 @@ from sweephand.domain.json_value import (
     pointer,
     stored_size,
 )
+from sweephand.ports.record import Record
 from tests.domain.json_values import TEXT, VALUES, plain
 
 
@@ -190,10 +190,10 @@ def test_whatever_is_accepted_stays_accepted(value: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def record(stack: Services) -> Iterator[RpcRecord]:
+def record(stack: Services) -> Iterator[Record]:
     """Yield the record, through the client that the functions use."""
     rpc = rest_rpc.connect(stack.edge.url, stack.secrets.secret_key)
-    yield RpcRecord(rpc)
+    yield Record(rpc)
     rpc.close()
 
 
@@ -204,7 +204,7 @@ def rows(stack: Services) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def kept(record: RpcRecord, payload: dict[str, JsonValue]) -> tuple[UUID, Any]:
+def kept(record: Record, payload: dict[str, JsonValue]) -> tuple[UUID, Any]:
     """Return the id and the payload, as it comes back, of a job with `payload`."""
     job = uuid4()
     record.create([NewJob(job, "kept", payload)])
@@ -214,14 +214,14 @@ def kept(record: RpcRecord, payload: dict[str, JsonValue]) -> tuple[UUID, Any]:
 
 
 @given(value=VALUES)
-def test_accepted_value_comes_back_from_postgresql(record: RpcRecord, value: Any) -> None:
+def test_accepted_value_comes_back_from_postgresql(record: Record, value: Any) -> None:
     """Through PostgREST into jsonb and back, every accepted value is the same JSON value."""
     sent = parse(json.dumps(value).encode())
     assert plain(kept(record, {"value": sent})[1]) == {"value": plain(value)}
 
 
 @given(value=VALUES)
-def test_stored_size_is_postgresqls(record: RpcRecord, rows: psycopg.Connection, value: Any) -> None:
+def test_stored_size_is_postgresqls(record: Record, rows: psycopg.Connection, value: Any) -> None:
     """The size that a payload is judged by is, to the byte, the one that the table's limit sees."""
     sent = {"value": parse(json.dumps(value).encode())}
     job, _ = kept(record, sent)

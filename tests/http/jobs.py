@@ -14,7 +14,7 @@ STATUSES = ("pending", "in_progress", "completed", "failed", "cancelled")
 def start(job: str) -> str:
     """Start a due job and return its lease token."""
     token = str(uuid4())
-    started = app.record().start([job], token, {"anything": 60_000}, alone=True, max_bytes=10_000_000)
+    started = app.record().start([job], token, {"anything": 60_000}, exclusive=True, max_bytes=10_000_000)
     assert [one.id for one in started.starts] == [job]
     return token
 

@@ -59,7 +59,7 @@ def test_cancel_or_start_wins(api: Api) -> None:
         with ThreadPoolExecutor(2) as pool:
             cancelled = pool.submit(api.cancel, job)
             leases = {"anything": 60_000}
-            started = pool.submit(app.record().start, [job], str(uuid4()), leases, alone=False, max_bytes=10**7)
+            started = pool.submit(app.record().start, [job], str(uuid4()), leases, exclusive=False, max_bytes=10**7)
             return cancelled.result().status, len(started.result().starts)
 
     for _ in range(20):

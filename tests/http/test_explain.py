@@ -17,7 +17,7 @@ from tests.http.test_failures import without
 
 def tick_looks(*types: str) -> None:
     """Let a tick that knows `types` look for work."""
-    app.record().page(types or ("anything",), 1000, 10)
+    app.record().restore(types or ("anything",), 1000, 10)
 
 
 def said(api: Api, job: str) -> list[str]:

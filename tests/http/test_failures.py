@@ -12,9 +12,9 @@ import redis
 from infra.local.services.services import Services
 from infra.local.services.supabase_keys import jwt, service_role_jwt
 from sweephand.adapters import rest as rest_rpc
-from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain import errors
 from sweephand.http import problem
+from sweephand.ports.record import Record
 from sweephand.usecases import announce
 from tests.chaos.proxy import Proxy
 from tests.http.api import Answer, Api
@@ -238,7 +238,7 @@ def test_unforeseen_error_tells_callers_nothing(
     def broken(*_: object) -> None:
         raise RuntimeError("the secret is 1234")
 
-    monkeypatch.setattr(RpcRecord, "list", broken)
+    monkeypatch.setattr(Record, "list", broken)
     response = problem.problem(errors.SweephandError())
     with pytest.raises(KeyError, match="500"):  # the document promises no such answer
         api.get("/jobs")

@@ -27,12 +27,11 @@ from hypothesis.stateful import (
 from infra.local.services.services import Services
 from sweephand.adapters import direct as direct_rpc
 from sweephand.adapters.redis import RedisIndex, Server
-from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.job import MAX_CRASHES, Idempotency, NewJob
 from sweephand.domain.outcome import Failed, GaveUp
 from sweephand.domain.retry_policy import Attempt, Complete, Decision, Fail, Release, RetryAfter, decide
 from sweephand.ports.index import Claim, ClaimOptions, ClaimQuota, IndexUpdates, Lane
-from sweephand.ports.record import CreateOutcome, Settlement, Start, Verdict
+from sweephand.ports.record import CreateOutcome, Record, Settlement, Start, Verdict
 from tests.conftest import empty_record
 
 TYPES = ("one", "two")
@@ -77,7 +76,7 @@ class Machine(RuleBasedStateMachine):
     """Two ticks, any number of clients, one record, one index."""
 
     stack: Services
-    record: RpcRecord
+    record: Record
     index: RedisIndex
     sql: psycopg.Connection
     redis: "redis.Redis"
@@ -120,7 +119,7 @@ class Machine(RuleBasedStateMachine):
                 ([new.id for new in made],),
             )
         if indexed:
-            page = self.record.page(TYPES, HORIZON_MS, 1000)
+            page = self.record.restore(TYPES, HORIZON_MS, 1000)
             self._note_page(page.rescued)
             self.index.step(
                 self.installation, IndexUpdates(add=[d for d in page.jobs if d.id in {str(n.id) for n in made}])
@@ -186,7 +185,7 @@ class Machine(RuleBasedStateMachine):
         for id_, start in self.ticks[which].starts.items() if tell else ():
             entered.setdefault(start.token, []).append(id_)
             self.jobs[id_].noted = self.jobs[id_].noted or self.jobs[id_].token == start.token
-        page = self.record.page(TYPES, HORIZON_MS, 1000, entered=entered)
+        page = self.record.restore(TYPES, HORIZON_MS, 1000, entered=entered)
         self.installation = page.installation
         self._note_page(page.rescued)
         shown = {due.id: due.wait_ms <= 0 for due in page.jobs}
@@ -205,22 +204,22 @@ class Machine(RuleBasedStateMachine):
             tick.claims[claim.id] = claim
 
     @precondition(lambda self: any(tick.claims for tick in self.ticks))
-    @rule(which=st.integers(0, 1), alone=st.booleans(), twice=st.booleans())
-    def start(self, which: int, *, alone: bool, twice: bool) -> None:
+    @rule(which=st.integers(0, 1), exclusive=st.booleans(), twice=st.booleans())
+    def start(self, which: int, *, exclusive: bool, twice: bool) -> None:
         """A tick starts what it claimed; asked again with the same token it hears the same."""
         tick = self.ticks[which]
         if not tick.claims:
             return
-        ids = list(tick.claims)[:1] if alone else list(tick.claims)
+        ids = list(tick.claims)[:1] if exclusive else list(tick.claims)
         token = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
-        started = self.record.start(ids, token, LEASES, alone=alone, max_bytes=10**7)
+        started = self.record.start(ids, token, LEASES, exclusive=exclusive, max_bytes=10**7)
         if twice:
-            again = self.record.start(ids, token, LEASES, alone=alone, max_bytes=10**7)
+            again = self.record.start(ids, token, LEASES, exclusive=exclusive, max_bytes=10**7)
             assert [s.id for s in again.starts] == [s.id for s in started.starts]
         begun = {s.id: s for s in started.starts}
         for id_ in ids:
             claim, job = tick.claims.pop(id_), self.jobs[id_]
-            may = job.status == "pending" and job.due and (alone or job.crashes < 2)
+            may = job.status == "pending" and job.due and (exclusive or job.crashes < 2)
             assert (id_ in begun) == may, (id_, job, started.others.get(id_))
             if may:
                 start = begun[id_]
@@ -271,7 +270,7 @@ class Machine(RuleBasedStateMachine):
         if ours:
             self._settle(job, start, decision)
             if settled.wait_ms is not None and job.status == "pending":
-                tick.moves.again.extend(d for d in self.record.page(TYPES, HORIZON_MS, 1000).jobs if d.id == id_)
+                tick.moves.again.extend(d for d in self.record.restore(TYPES, HORIZON_MS, 1000).jobs if d.id == id_)
                 self._note_page(None)
 
     def _decide(self, start: Start, how: str, delay: float) -> Decision:
@@ -305,7 +304,7 @@ class Machine(RuleBasedStateMachine):
         """A tick takes its steps one after the other, without a fault between."""
         self.look(which)
         self.claim(which, 100)
-        self.start(which, alone=False, twice=False)
+        self.start(which, exclusive=False, twice=False)
         self.run(which, how, 0.0, keep=True)
 
     @precondition(lambda self: any(tick.starts for tick in self.ticks))
@@ -320,7 +319,7 @@ class Machine(RuleBasedStateMachine):
         self._become_due()
         self.claim(other, 100)
         while self.ticks[other].claims:
-            self.start(other, alone=True, twice=False)
+            self.start(other, exclusive=True, twice=False)
         self.run(which, how, 0.0, keep=True)
 
     @precondition(lambda self: self.old)
@@ -427,12 +426,12 @@ class Machine(RuleBasedStateMachine):
             self._become_due()
             self.look(0)
             self.claim(0, 1000)
-            for alone in (False, True):
+            for exclusive in (False, True):
                 while self.ticks[0].claims:
-                    self.start(0, alone=alone, twice=False)
+                    self.start(0, exclusive=exclusive, twice=False)
                     while self.ticks[0].starts:
                         self.run(0, "return", 0, keep=False)
-                    if not alone:
+                    if not exclusive:
                         break
                 self.claim(0, 1000)
         assert all(job.status in ("completed", "failed", "cancelled") for job in self.jobs.values())
@@ -446,7 +445,7 @@ def machine(clean: Services) -> Iterator[type[Machine]]:
 
     class Bound(Machine):
         stack = clean
-        record = RpcRecord(rpc)
+        record = Record(rpc)
         index = RedisIndex(Server(clean.valkey.url))
         sql = psycopg.connect(clean.database_url, autocommit=True)
         redis = redis.Redis.from_url(clean.valkey.url)

@@ -14,7 +14,6 @@ from sweephand.adapters import rest as rest_rpc
 from sweephand.adapters.clock import SystemClock
 from sweephand.adapters.direct import DirectRpc
 from sweephand.adapters.rest import SupabaseRpc
-from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.job import NewJob
 from sweephand.domain.retry_policy import Complete
 from sweephand.ports.record import Record, Settlement, Start
@@ -58,7 +57,7 @@ def rpc(request: pytest.FixtureRequest, stack: Services) -> Iterator[SupabaseRpc
 @pytest.fixture
 def record(rpc: SupabaseRpc | DirectRpc, clean: Services) -> Record:
     """Return an empty record."""
-    return RpcRecord(rpc)
+    return Record(rpc)
 
 
 @pytest.fixture
@@ -78,9 +77,9 @@ def made(record: Record, *jobs: NewJob) -> list[str]:
     return [str(job["id"]) for job in record.create(jobs or [a_job()]).jobs]
 
 
-def started(record: Record, *ids: str, alone: bool = False) -> list[Start]:
+def started(record: Record, *ids: str, exclusive: bool = False) -> list[Start]:
     """Start jobs with a token of their own."""
-    call = record.start(ids, str(uuid.uuid4()), LEASES, alone=alone, max_bytes=10**7)
+    call = record.start(ids, str(uuid.uuid4()), LEASES, exclusive=exclusive, max_bytes=10**7)
     return list(call.starts)
 
 

@@ -69,10 +69,10 @@ def test_what_a_create_answers_is_what_the_record_tells_later(record: Record) ->
         a_job(scheduled_at=datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)),
         a_job(scheduled_at=datetime(1, 1, 1, tzinfo=UTC), expires_at=datetime(1, 1, 1, tzinfo=UTC)),
     ]
-    whole = [record.create([job]).jobs[0] for job in jobs]
-    assert whole == [record.get(job.id) for job in jobs]
-    cards = record.create([replace(job, id=SystemClock().job_id()) for job in jobs], whole=False).jobs
-    assert sorted(cards, key=_id) == sorted(record.list(None, None, len(jobs), None).jobs, key=_id)
+    full = [record.create([job]).jobs[0] for job in jobs]
+    assert full == [record.get(job.id) for job in jobs]
+    summaries = record.create([replace(job, id=SystemClock().job_id()) for job in jobs], summary=True).jobs
+    assert sorted(summaries, key=_id) == sorted(record.list(None, None, len(jobs), None).jobs, key=_id)
 
 
 def test_a_new_job_is_told_with_its_wait(record: Record) -> None:
@@ -97,13 +97,13 @@ def test_a_batch_is_created_whole_or_not_at_all(record: Record, sql: psycopg.Con
 
 
 def test_a_batch_comes_back_in_order(record: Record) -> None:
-    """Jobs come back in the order given, whole or as cards, also when they are there already."""
+    """Jobs come back in the order given, in full or as summaries, also when they are there already."""
     jobs = [a_job(max_retries=n) for n in range(20)]
     jobs.sort(key=lambda job: job.id.int, reverse=True)
-    for whole in (False, True, False):
-        made = record.create(jobs, whole=whole).jobs
+    for summary in (False, True, False):
+        made = record.create(jobs, summary=summary).jobs
         assert [job["max_retries"] for job in made] == [job.max_retries for job in jobs]
-        assert all(("payload" in job) is whole for job in made)
+        assert all(("payload" in job) is not summary for job in made)
     assert record.create(jobs[:1]).jobs == [record.get(jobs[0].id)]
 
 
@@ -127,7 +127,7 @@ def test_a_key_is_forgotten_after_a_day(record: Record, sql: psycopg.Connection)
     again = record.create([a_job()], Idempotency("me", "k", "other"))
     assert again.outcome is CreateOutcome.CREATED
     assert again.jobs[0]["id"] != first.jobs[0]["id"]
-    record.page(["noop"], HORIZON, 10)
+    record.restore(["noop"], HORIZON, 10)
     assert sql.execute("select key from sweephand.idempotency").fetchall() == [("k",)]
 
 
@@ -195,7 +195,7 @@ def test_a_cancelled_job_never_starts(record: Record) -> None:
     """A start after a cancel says final."""
     [job] = made(record)
     record.cancel(uuid.UUID(job))
-    answer = record.start([job], str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7)
+    answer = record.start([job], str(uuid.uuid4()), LEASES, exclusive=False, max_bytes=10**7)
     assert not answer.starts
     assert answer.others[job] == (Verdict.FINAL, None)
 
@@ -228,8 +228,8 @@ def test_a_start_asked_again_with_its_token_gives_the_same(record: Record) -> No
     """A lost answer of a start can be asked for again."""
     [job] = made(record)
     token = str(uuid.uuid4())
-    first = record.start([job], token, LEASES, alone=False, max_bytes=10**7)
-    again = record.start([job], token, LEASES, alone=False, max_bytes=10**7)
+    first = record.start([job], token, LEASES, exclusive=False, max_bytes=10**7)
+    again = record.start([job], token, LEASES, exclusive=False, max_bytes=10**7)
     assert [s.attempt for s in first.starts] == [s.attempt for s in again.starts] == [1]
     assert first.others == {}
     assert again.others[job][0] is Verdict.ALREADY
@@ -239,7 +239,7 @@ def test_a_second_start_is_told_how_long_the_lease_lasts(record: Record) -> None
     """Another token gets `leased` and the wait."""
     [job] = made(record)
     started(record, job)
-    verdict, wait = record.start([job], str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7).others[job]
+    verdict, wait = record.start([job], str(uuid.uuid4()), LEASES, exclusive=False, max_bytes=10**7).others[job]
     assert verdict is Verdict.LEASED
     assert wait is not None
     assert 25_000 < wait <= 30_000
@@ -251,7 +251,7 @@ def test_what_cannot_start_says_why(record: Record) -> None:
     settle(record, done(started(record, finished)[0]))
     stranger = str(uuid.uuid4())
     answer = record.start(
-        [early, finished, stranger, foreign], str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7
+        [early, finished, stranger, foreign], str(uuid.uuid4()), LEASES, exclusive=False, max_bytes=10**7
     )
     assert not answer.starts
     assert {job: verdict for job, (verdict, _) in answer.others.items()} == {
@@ -268,7 +268,7 @@ def test_what_cannot_start_says_why(record: Record) -> None:
 def test_a_batch_is_bounded_by_bytes(record: Record) -> None:
     """Once the payloads of a batch fill the bytes asked for, the others say full and stay pending."""
     jobs = made(record, *(NewJob(a_job().id, "noop", {"text": "x" * 1000}) for _ in range(5)))
-    answer = record.start(jobs, str(uuid.uuid4()), LEASES, alone=False, max_bytes=2500)
+    answer = record.start(jobs, str(uuid.uuid4()), LEASES, exclusive=False, max_bytes=2500)
     assert [start.id for start in answer.starts] == jobs[:3]
     assert {verdict for verdict, _ in answer.others.values()} == {Verdict.DEFERRED}
     assert status(record, jobs[4]) == "pending"
@@ -406,7 +406,7 @@ def test_a_page_shows_the_due_in_order(record: Record) -> None:
         a_job(),
     )
     started(record, running)
-    page = record.page(["noop"], HORIZON, 100)
+    page = record.restore(["noop"], HORIZON, 100)
     assert [due.id for due in page.jobs] == [high, low, soon]
     assert [due.wait_ms > 0 for due in page.jobs] == [False, False, True]
     assert far not in {due.id for due in page.jobs}
@@ -420,36 +420,36 @@ def test_pages_follow_one_another(record: Record) -> None:
     kinds = [(type_, priority) for type_ in ("noop", "other") for priority in (0, 3)]
     wanted = made(record, *(a_job(t, priority=p) for t, p in kinds for _ in range(3)))
     seen: list[str] = []
-    page = record.page(["noop", "other"], HORIZON, 5)
+    page = record.restore(["noop", "other"], HORIZON, 5)
     while True:
         seen += [due.id for due in page.jobs]
         if not page.cut:
             break
-        page = record.page(["noop", "other"], HORIZON, 5, page.cut)
+        page = record.restore(["noop", "other"], HORIZON, 5, page.cut)
     assert sorted(seen) == sorted(wanted)
 
 
 def test_a_page_leaves_out_other_types_and_says_so(record: Record) -> None:
     """A type that the caller has no handler for waits, and its name and age are told."""
     made(record, a_job("other"))
-    page = record.page(["noop"], HORIZON, 10)
+    page = record.restore(["noop"], HORIZON, 10)
     assert not page.jobs
     assert page.look
-    found = record.unknown(["noop"])
+    found = record.find_unknown_types(["noop"])
     assert (found.types, set(found.named)) == (1, {"other"})
-    page = record.page(["noop"], HORIZON, 10)
+    page = record.restore(["noop"], HORIZON, 10)
     assert (page.look, set(page.unknown.named)) == (False, {"other"})
-    assert not record.page(["noop", "other"], HORIZON, 10).unknown.named
+    assert not record.restore(["noop", "other"], HORIZON, 10).unknown.named
 
 
 def test_a_paused_type_is_left_out(record: Record, sql: psycopg.Connection) -> None:
     """A type in `sweephand.paused` is not on the page, and is named as paused."""
     made(record)
     sql.execute("insert into sweephand.paused (type) values ('noop')")
-    page = record.page(["noop"], HORIZON, 10)
+    page = record.restore(["noop"], HORIZON, 10)
     assert not page.jobs
     assert page.paused == {"noop"}
-    assert not record.unknown([]).named
+    assert not record.find_unknown_types([]).named
 
 
 def test_an_expired_lease_goes_back_to_pending(record: Record, sql: psycopg.Connection) -> None:
@@ -457,7 +457,7 @@ def test_an_expired_lease_goes_back_to_pending(record: Record, sql: psycopg.Conn
     [job] = made(record)
     [start] = started(record, job)
     lapse(sql)
-    page = record.page(["noop"], HORIZON, 10, entered={start.token: [job]})
+    page = record.restore(["noop"], HORIZON, 10, entered={start.token: [job]})
     assert (page.rescued, [due.id for due in page.jobs]) == (1, [job])
     [again] = started(record, job)
     assert (again.attempt, again.crashes, again.lost) == (2, 1, 0)
@@ -471,10 +471,10 @@ def test_a_job_with_two_crashes_starts_alone(record: Record, sql: psycopg.Connec
     for _ in range(2):
         [start] = started(record, job)
         lapse(sql)
-        record.page(["noop"], HORIZON, 10, entered={start.token: [job]})
-    answer = record.start([job], str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7)
+        record.restore(["noop"], HORIZON, 10, entered={start.token: [job]})
+    answer = record.start([job], str(uuid.uuid4()), LEASES, exclusive=False, max_bytes=10**7)
     assert answer.others[job][0] is Verdict.EXCLUSIVE
-    [again] = started(record, job, alone=True)
+    [again] = started(record, job, exclusive=True)
     assert (again.attempt, again.crashes) == (3, 2)
 
 
@@ -485,14 +485,14 @@ def test_entries_are_noted_with_any_call(record: Record, sql: psycopg.Connection
     [start] = started(record, job)
     entered = {start.token: [job]}
     if by == "page":
-        record.page(["noop"], HORIZON, 10, entered=entered)
+        record.restore(["noop"], HORIZON, 10, entered=entered)
     elif by == "start":
-        record.start([other], str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**7, entered=entered)
+        record.start([other], str(uuid.uuid4()), LEASES, exclusive=False, max_bytes=10**7, entered=entered)
     else:
         [beside] = started(record, other)
         record.settle([done(beside)], entered)
     lapse(sql)
-    record.page(["noop"], HORIZON, 10)
+    record.restore(["noop"], HORIZON, 10)
     found = record.get(uuid.UUID(job))
     assert found is not None
     assert (found["attempt"], found["crashes"]) == (1, 1)
@@ -505,10 +505,10 @@ def test_a_start_that_was_not_entered_counts_as_a_crash_from_the_third_on(
     [job] = made(record)
     crashes = []
     for loss in range(1, 7):
-        [start] = started(record, job, alone=True)
+        [start] = started(record, job, exclusive=True)
         assert start.attempt == loss
         lapse(sql)
-        record.page(["noop"], HORIZON, 10)
+        record.restore(["noop"], HORIZON, 10)
         found = record.get(uuid.UUID(job))
         assert found is not None
         crashes.append(found["crashes"])
@@ -523,9 +523,9 @@ def test_four_crashes_fail_a_job(record: Record, sql: psycopg.Connection) -> Non
     """Three starts may be lost with their function; the fourth fails the job, which says so."""
     [job] = made(record)
     for crash in range(4):
-        [start] = started(record, job, alone=crash > 1)
+        [start] = started(record, job, exclusive=crash > 1)
         lapse(sql)
-        page = record.page(["noop"], HORIZON, 10, entered={start.token: [job]})
+        page = record.restore(["noop"], HORIZON, 10, entered={start.token: [job]})
         assert page.rescued == 1
     assert page.failed == 1
     found = record.get(uuid.UUID(job))
@@ -538,7 +538,7 @@ def test_a_job_inserted_by_sql_is_like_any_other(record: Record, sql: psycopg.Co
     """Plain INSERT and `sweephand.enqueue` make jobs that are pending, due and startable."""
     sql.execute("insert into sweephand.jobs (type, payload) values ('noop', '{\"by\": \"sql\"}')")
     sql.execute("select sweephand.enqueue('noop', '{\"by\": \"enqueue\"}', now() - interval '1 hour', 5)")
-    page = record.page(["noop"], HORIZON, 10)
+    page = record.restore(["noop"], HORIZON, 10)
     starts = started(record, *(due.id for due in page.jobs))
     assert [start.payload["by"] for start in starts] == ["enqueue", "sql"]
 

@@ -18,7 +18,6 @@ from sweephand.adapters import direct as direct_rpc
 from sweephand.adapters.clock import SystemClock
 from sweephand.adapters.direct import DirectRpc
 from sweephand.adapters.rest import SupabaseRpc
-from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.errors import (
     ConfigError,
     RecordRefusedError,
@@ -27,6 +26,7 @@ from sweephand.domain.errors import (
     RecordUnavailableError,
 )
 from sweephand.domain.job import NewJob
+from sweephand.ports.record import Record
 from tests.http.conftest import forget
 from tests.record.conftest import LEASES, a_job, made, started
 from tests.waiting import wait_until
@@ -129,7 +129,7 @@ def test_a_missing_function_is_the_operators(direct: DirectRpc) -> None:
 
 def test_it_leaves_no_session_state(direct: DirectRpc) -> None:
     """After calls a session has no prepared statement, no setting of its own and no open transaction."""
-    made(RpcRecord(direct), a_job())
+    made(Record(direct), a_job())
     assert len(direct._idle) == 1
     (connection,) = direct._idle
     left, settings = (
@@ -172,7 +172,7 @@ def test_a_start_that_waited_sees_what_was_committed(clean: Services, sql: psyco
     """Whatever the database's default isolation, a job that ended while the start waited is not started again."""
     with isolated_by_default(clean, level), ThreadPoolExecutor() as pool:
         rpc = direct_rpc.connect(clean.database_url)
-        record = RpcRecord(rpc)
+        record = Record(rpc)
         [job] = made(record, a_job())
         with psycopg.connect(clean.database_url) as other:
             token = str(uuid.uuid4())
@@ -196,7 +196,7 @@ def test_what_takes_too_long_is_cancelled_in_the_server(
 
     Without the limit of its waits for locks, which is shorter.
     """
-    record = RpcRecord(direct)
+    record = Record(direct)
     ids = made(record, a_job(), a_job())
     monkeypatch.setattr(direct_rpc, "STATEMENT_TIMEOUT", 0.3)
     start_v1 = "alter function public.sweephand_start_v1 set lock_timeout = "
@@ -227,12 +227,12 @@ def test_a_commit_that_fails_is_an_error(direct: DirectRpc, sql: psycopg.Connect
     )
     try:
         with pytest.raises(RecordRefusedError, match="23503"):
-            RpcRecord(direct).create([a_job()])
+            Record(direct).create([a_job()])
     finally:
         sql.execute("alter table sweephand.jobs drop constraint users_own")
         sql.execute("drop table public.allowed")
     assert sql.execute("select count(*) from sweephand.jobs").fetchone() == (0,)
-    assert len(made(RpcRecord(direct), a_job())) == 1
+    assert len(made(Record(direct), a_job())) == 1
 
 
 def test_an_error_leaves_the_session_as_it_was(direct: DirectRpc, sql: psycopg.Connection) -> None:
@@ -258,7 +258,7 @@ def test_a_session_that_an_error_ends_is_not_kept(direct: DirectRpc, sql: psycop
 
 def test_threads_have_a_connection_each(direct: DirectRpc, sql: psycopg.Connection) -> None:
     """Calls from many threads at once are answered, each with its own answer, and connections are used again."""
-    record = RpcRecord(direct)
+    record = Record(direct)
     ids = made(record, *(a_job() for _ in range(64)))
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):
@@ -269,7 +269,7 @@ def test_threads_have_a_connection_each(direct: DirectRpc, sql: psycopg.Connecti
 
 def test_megabytes_pass_both_ways(direct: DirectRpc) -> None:
     """A call larger than what sockets buffer, and its answer, pass whole."""
-    record = RpcRecord(direct)
+    record = Record(direct)
     jobs = [NewJob(SystemClock().job_id(), "noop", {"text": "ü\\\"'" * 50_000}) for _ in range(40)]
     record.create(jobs)
     starts = started(record, *(str(job.id) for job in jobs))
@@ -279,8 +279,8 @@ def test_megabytes_pass_both_ways(direct: DirectRpc) -> None:
 def test_names_may_hold_anything(direct: DirectRpc, sql: psycopg.Connection) -> None:
     """Types pass as they are, quotes, commas and braces included; a zero byte is refused, not cut at."""
     odd = ['a"b', "c,d", "{e}", "f\\g", "null", "", "ü"]
-    direct("sweephand_page_v1", {"types": odd, "horizon_ms": 1, "max_rows": 1, "after": None})
-    direct("sweephand_page_v1", {"types": [], "horizon_ms": 1, "max_rows": 1, "after": None})
+    direct("sweephand_restore_v1", {"types": odd, "horizon_ms": 1, "max_rows": 1, "after": None})
+    direct("sweephand_restore_v1", {"types": [], "horizon_ms": 1, "max_rows": 1, "after": None})
     with pytest.raises(RecordRefusedError, match=r"U\+0000"):
         direct("sweephand_list_v1", {"status": None, "type": "no\0op", "max_rows": 1})
 
@@ -291,7 +291,7 @@ def test_numbers_keep_their_value(direct: DirectRpc, rpc: SupabaseRpc | DirectRp
         "insert into sweephand.jobs (type, payload)"
         " values ('noop', '{\"i\": 123456789012345678901234567890, \"d\": 0.1234567890123456789}')"
     )
-    [page] = RpcRecord(direct).page(["noop"], 1000, 10).jobs
+    [page] = Record(direct).restore(["noop"], 1000, 10).jobs
     job = direct("sweephand_get_v1", {"id": page.id})
     assert job == rpc("sweephand_get_v1", {"id": page.id})
     assert job["payload"]["i"] == 123456789012345678901234567890

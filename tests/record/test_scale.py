@@ -10,7 +10,6 @@ import pytest
 from infra.local.services.services import Services
 from sweephand.adapters import direct as direct_rpc
 from sweephand.adapters.clock import SystemClock
-from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.ports.record import Record, Start
 from tests.record.conftest import LEASES, done
 from tests.record.test_retention import DAY
@@ -35,7 +34,7 @@ def unvacuumed(clean: Services) -> Iterator[psycopg.Connection]:
 def direct(clean: Services) -> Iterator[Record]:
     """Yield the record."""
     rpc = direct_rpc.connect(clean.database_url)
-    yield RpcRecord(rpc)
+    yield Record(rpc)
     rpc.close()
 
 
@@ -52,8 +51,8 @@ def fill(sql: psycopg.Connection, due: int, later: int) -> None:
 def drain(record: Record, count: int) -> None:
     """Start and complete jobs, the oldest first, without an index."""
     while count > 0:
-        due = record.page(["noop"], 1000, 500).jobs
-        call = record.start([job.id for job in due], str(uuid.uuid4()), LEASES, alone=False, max_bytes=10**8)
+        due = record.restore(["noop"], 1000, 500).jobs
+        call = record.start([job.id for job in due], str(uuid.uuid4()), LEASES, exclusive=False, max_bytes=10**8)
         record.settle([done(start) for start in call.starts])
         count -= len(call.starts)
 
@@ -77,8 +76,8 @@ def costs(sql: psycopg.Connection) -> Mapping[str, int]:
     ]
     oldest = sql.execute("select id from sweephand.jobs limit 1").fetchone()
     return {
-        "page": touched(sql, "page_v1(array['noop'], 300000, 500)"),
-        "idle page": touched(sql, "page_v1(array['other'], 300000, 500)"),
+        "page": touched(sql, "restore_v1(array['noop'], 300000, 500)"),
+        "idle page": touched(sql, "restore_v1(array['other'], 300000, 500)"),
         "create": touched(sql, "create_v1(%s)", new),
         "get": touched(sql, "get_v1(%s)", *(oldest or [uuid.uuid4()])),
         **{
@@ -100,8 +99,8 @@ def test_calls_keep_their_cost(unvacuumed: psycopg.Connection, direct: Record) -
     for _ in range(6):
         costs(unvacuumed)
         unvacuumed.execute("select public.sweephand_cancel_v1(gen_random_uuid())")
-        direct.page(["noop"], 1000, 500)
-        direct.start([stranger.id], stranger.token, LEASES, alone=False, max_bytes=10**8)
+        direct.restore(["noop"], 1000, 500)
+        direct.start([stranger.id], stranger.token, LEASES, exclusive=False, max_bytes=10**8)
         direct.settle([done(stranger)])
     unvacuumed.execute("delete from sweephand.jobs")
     unvacuumed.execute("vacuum sweephand.jobs")

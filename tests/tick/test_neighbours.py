@@ -219,7 +219,7 @@ def test_a_row_that_fails_a_rescue_takes_no_other_with_it(deployment: Deployment
     """A lease that cannot be ended fails no page, and keeps no other lease from its end."""
     jobs = deployment.insert("note", 20)
     record = app.record()
-    record.start(jobs, str(uuid.uuid4()), {"note": 1000}, alone=False, max_bytes=10**7)
+    record.start(jobs, str(uuid.uuid4()), {"note": 1000}, exclusive=False, max_bytes=10**7)
     deployment.lapse()
     with bad_row(deployment, jobs[3], "sweephand.open", "update"):
         report = deployment.tick(budget=9)
@@ -322,7 +322,7 @@ def test_the_claims_of_a_dead_tick_hide_nothing(deployment: Deployment) -> None:
     """What a dead tick has claimed is waited for, or said; what stands behind it is drained."""
     deployment.insert("note", 3000)
     app.restorer()
-    page = app.record().page(["note"], 1000, 500)
+    page = app.record().restore(["note"], 1000, 500)
     index = app.index()
     assert index is not None
     index.step(

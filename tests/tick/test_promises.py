@@ -166,7 +166,7 @@ def test_an_idle_tick_costs_one_command_and_one_call(
         if name not in ("cmdstat_info", *INSIDE_THE_SCRIPT)
     }
     assert {name: n for name, n in asked.items() if n} == {"cmdstat_evalsha": 1}
-    assert calls == ["sweephand_page_v1"]
+    assert calls == ["sweephand_restore_v1"]
 
 
 def test_the_index_holds_the_near_future_only(deployment: Deployment) -> None:
@@ -313,7 +313,7 @@ def test_a_type_whose_jobs_keep_failing_does_not_starve_the_others(
 ) -> None:
     """However many jobs fail, or ask for another try at once, those of other types get their turn in the same tick.
 
-    Guards: the order by `run_at`, which every retry moves back, in sync_and_claim.lua and `sweephand_page_v1`.
+    Guards: the order by `run_at`, which every retry moves back, in sync_and_claim.lua and `sweephand_restore_v1`.
     """
     deployment.insert(type_, 300, payload, max_retries=100)
     good = deployment.insert("note", 50)

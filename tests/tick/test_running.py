@@ -20,10 +20,9 @@ from infra.local.services.processes import children
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand import app
 from sweephand.adapters import run_process
-from sweephand.adapters.rpc_record import RpcRecord
 from sweephand.domain.errors import RecordUnavailableError
 from sweephand.domain.outcome import Outcome, Succeeded
-from sweephand.ports.record import Started
+from sweephand.ports.record import Record, Started
 from sweephand.ports.runner import Work
 from sweephand.usecases.tick import tick as tick_module
 from tests.tick.conftest import ROOT, Deployment, forget
@@ -163,7 +162,7 @@ def test_higher_priorities_are_entered_first(deployment: Deployment) -> None:
 def test_a_slow_answer_keeps_its_place(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two start calls are under way at once: what was claimed first is entered first, whichever answers first."""
     monkeypatch.setattr(tick_module, "BATCH", 5)
-    start = RpcRecord.start
+    start = Record.start
     calls = itertools.count()
 
     def slow_at_first(*args: Any, **options: Any) -> Started:
@@ -172,7 +171,7 @@ def test_a_slow_answer_keeps_its_place(deployment: Deployment, monkeypatch: pyte
         time.sleep(0.5 * late)
         return started
 
-    monkeypatch.setattr(RpcRecord, "start", slow_at_first)
+    monkeypatch.setattr(Record, "start", slow_at_first)
     high = {deployment.create("note", priority=9) for _ in range(5)}
     low = {deployment.create("note", priority=0) for _ in range(5)}
     deployment.tick()
@@ -183,7 +182,7 @@ def test_a_failed_start_leaves_no_other_behind(deployment: Deployment, monkeypat
     """When one start call fails for good, what another beside it has leased is still run and settled."""
     monkeypatch.setattr(tick_module, "BATCH", 5)
     monkeypatch.setattr(tick_module, "PATIENCE", 0.0)
-    start = RpcRecord.start
+    start = Record.start
     calls = itertools.count()
 
     def fails_at_first(*args: Any, **options: Any) -> Started:
@@ -194,7 +193,7 @@ def test_a_failed_start_leaves_no_other_behind(deployment: Deployment, monkeypat
         time.sleep(0.5)
         return started
 
-    monkeypatch.setattr(RpcRecord, "start", fails_at_first)
+    monkeypatch.setattr(Record, "start", fails_at_first)
     deployment.insert("note", 10)
     with pytest.raises(RecordUnavailableError, match="away"):
         deployment.tick()
@@ -220,7 +219,7 @@ def test_a_handler_that_ended_in_time_is_not_too_late(deployment: Deployment) ->
     """Where the event loop was held up past the time limit of a task that had nothing to wait for, it has ended."""
     handler = dataclasses.replace(app.handlers()["note"], timeout=0.05)
     job = deployment.create("note")
-    [start] = app.record().start([job], str(uuid.uuid4()), {"note": 60_000}, alone=False, max_bytes=99).starts
+    [start] = app.record().start([job], str(uuid.uuid4()), {"note": 60_000}, exclusive=False, max_bytes=99).starts
     outcomes: list[Outcome] = []
 
     async def enter() -> None:

@@ -153,13 +153,13 @@ def test_a_job_that_comes_while_a_tick_ends_is_run_by_it(
     """It was told that the tick is awake; its last job ends before that answer is back, and it looks once more."""
     index, record = app.index(), app.record()
     assert index is not None
-    step, page = index.step, record.page
+    step, restore = index.step, record.restore
     late: list[str] = []
     paged = [False]
 
     def seen(*args: Any, **more: Any) -> Page:
         paged[0] = bool(deployment.entries())
-        return page(*args, **more)
+        return restore(*args, **more)
 
     def slow(*args: Any, **more: Any) -> Claimed:
         answer = step(*args, **more)
@@ -172,7 +172,7 @@ def test_a_job_that_comes_while_a_tick_ends_is_run_by_it(
         return answer
 
     monkeypatch.setattr(index, "step", slow)
-    monkeypatch.setattr(record, "page", seen)
+    monkeypatch.setattr(record, "restore", seen)
     first = deployment.create("slow", {"seconds": 1})
     assert tick_server.called()
     assert deployment.tick(linger=0).completed == 2

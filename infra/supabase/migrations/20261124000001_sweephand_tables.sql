@@ -124,7 +124,7 @@ create table sweephand.ticks (
   after_type     text not null default '',      -- the last lane of a page that could not show all of them
   after_priority smallint not null default 0,
   looked_at      timestamptz,                   -- when types that no tick knows were last looked for
-  unknown        jsonb not null default '{}'    -- what was found: see sweephand_unknown_v1
+  unknown        jsonb not null default '{}'    -- what was found: see sweephand_find_unknown_types_v1
 );
 comment on table sweephand.ticks is 'When a tick last looked for work, within 1 s, and which types it could run.';
 insert into sweephand.ticks default values;

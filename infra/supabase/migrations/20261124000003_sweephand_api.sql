@@ -4,7 +4,7 @@
 
 -- The small functions of the schema sweephand have no search_path of their own, as PostgreSQL would not inline them
 -- then: a list would take seven times as long. They name what they use by its schema, and who calls them has one.
-create function sweephand.stamp(at timestamptz) returns text language sql stable as $$
+create function sweephand.to_rfc3339(at timestamptz) returns text language sql stable as $$
   select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 $$;
 
@@ -32,38 +32,38 @@ left join sweephand.leases l on l.id = o.id and l.created_at = o.created_at
 left join sweephand.finished f on f.id = j.id;
 
 -- A job as a list shows it: without payload, result and errors.
-create function sweephand.job_card(s sweephand.job_state) returns jsonb language sql stable as $$
+create function sweephand.job_summary(s sweephand.job_state) returns jsonb language sql stable as $$
   select jsonb_build_object(
     'id', s.id, 'type', s.type, 'status', s.status, 'priority', s.priority, 'max_retries', s.max_retries,
-    'attempt', s.attempt, 'crashes', s.crashes, 'scheduled_at', sweephand.stamp(s.scheduled_at),
-    'run_at', sweephand.stamp(s.run_at), 'expires_at', sweephand.stamp(s.expires_at),
-    'created_at', sweephand.stamp(s.created_at), 'started_at', sweephand.stamp(s.started_at),
-    'finished_at', sweephand.stamp(s.finished_at), 'reason', s.reason)
+    'attempt', s.attempt, 'crashes', s.crashes, 'scheduled_at', sweephand.to_rfc3339(s.scheduled_at),
+    'run_at', sweephand.to_rfc3339(s.run_at), 'expires_at', sweephand.to_rfc3339(s.expires_at),
+    'created_at', sweephand.to_rfc3339(s.created_at), 'started_at', sweephand.to_rfc3339(s.started_at),
+    'finished_at', sweephand.to_rfc3339(s.finished_at), 'reason', s.reason)
 $$;
 
 -- The first 20 and the last 20 errors of a job, oldest first.
 create function sweephand.job_errors(job uuid) returns jsonb language sql stable as $$
   select coalesce(jsonb_agg(jsonb_build_object(
-           'attempt', attempt, 'at', sweephand.stamp(at), 'kind', kind, 'error', error) order by attempt), '[]')
+           'attempt', attempt, 'at', sweephand.to_rfc3339(at), 'kind', kind, 'error', error) order by attempt), '[]')
   from (select *, row_number() over (order by attempt) as n, count(*) over () as total
         from sweephand.errors where id = job) e
   where n <= 20 or n > total - 20
 $$;
 
 -- The whole job.
-create function sweephand.job_whole(s sweephand.job_state) returns jsonb language sql stable as $$
-  select sweephand.job_card(s) || jsonb_build_object(
+create function sweephand.job_full(s sweephand.job_state) returns jsonb language sql stable as $$
+  select sweephand.job_summary(s) || jsonb_build_object(
     'payload', s.payload, 'result', s.result, 'errors', sweephand.job_errors(s.id))
 $$;
 
 -- Jobs that are there, as create answers them.
-create function sweephand.jobs_of(ids uuid[], whole boolean) returns jsonb language plpgsql stable set search_path = ''
+create function sweephand.render_jobs(ids uuid[], summary boolean) returns jsonb language plpgsql stable set search_path = ''
 set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
   return (
     select coalesce(jsonb_agg(
-             case when whole then sweephand.job_whole(s) else sweephand.job_card(s) end
+             case when summary then sweephand.job_summary(s) else sweephand.job_full(s) end
              || jsonb_build_object('wait_ms', sweephand.ms_until(s.run_at)) order by u.n), '[]')
     from unnest(ids) with ordinality as u(id, n) join sweephand.job_state s on s.id = u.id);
 end $$;
@@ -75,7 +75,7 @@ end $$;
 -- created_at is theirs, in microseconds since 1970; else it is [job + wait_ms] in the order given.
 -- A job whose id is there already is left as it is: asking again after a lost answer is safe.
 create function public.sweephand_create_v1(
-  jobs jsonb, owner text default null, key text default null, request text default null, whole boolean default true
+  jobs jsonb, owner text default null, key text default null, request text default null, summary boolean default false
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
@@ -98,7 +98,7 @@ begin
       select * into seen from sweephand.idempotency i
       where i.owner = sweephand_create_v1.owner and i.key = sweephand_create_v1.key;
       if not found then  -- a tick has just forgotten it, as old enough
-        return public.sweephand_create_v1(jobs, owner, key, request, whole);
+        return public.sweephand_create_v1(jobs, owner, key, request, summary);
       end if;
       if seen.request <> sweephand_create_v1.request then
         return jsonb_build_object('outcome', 'mismatch');
@@ -122,7 +122,7 @@ begin
   end if;
   -- Of a new job the caller knows all but when it was made: rendering a thousand of them took half of the call.
   if fresh < cardinality(made) then
-    answer := sweephand.jobs_of(made, whole);
+    answer := sweephand.render_jobs(made, summary);
   end if;
   return jsonb_build_object(
     'outcome', outcome, 'installation', (select i.id from sweephand.installation i),
@@ -133,7 +133,7 @@ end $$;
 -- Answers the whole job, or null.
 create function public.sweephand_get_v1(id uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
-  select sweephand.job_whole(s) from sweephand.job_state s where s.id = $1
+  select sweephand.job_full(s) from sweephand.job_state s where s.id = $1
 $$;
 
 -- The types that have jobs, by hopping over the index from one to the next.
@@ -200,7 +200,7 @@ begin
       order by f.created_at desc, f.id desc limit $3) p;
   end if;
   return jsonb_build_object('jobs', (
-    select coalesce(jsonb_agg(sweephand.job_card(s) || jsonb_build_object(
+    select coalesce(jsonb_agg(sweephand.job_summary(s) || jsonb_build_object(
              'position', (extract(epoch from s.created_at) * 1000000)::bigint) order by u.n), '[]')
     from unnest(page) with ordinality as u(id, n) join sweephand.job_state s on s.id = u.id));
 end $$;
@@ -241,7 +241,7 @@ begin
       delete from sweephand.leases l where l.id = $1;
     end if;
   end if;
-  return (select jsonb_build_object('cancelled', s.status = 'cancelled', 'job', sweephand.job_whole(s))
+  return (select jsonb_build_object('cancelled', s.status = 'cancelled', 'job', sweephand.job_full(s))
           from sweephand.job_state s where s.id = $1);
 end $$;
 
@@ -249,7 +249,7 @@ end $$;
 create function public.sweephand_health_v1() returns jsonb
 language sql stable security definer set search_path = '' as $$
   select jsonb_build_object('schema', 1, 'installation', (select i.id from sweephand.installation i),
-                            'now', sweephand.stamp(now()))
+                            'now', sweephand.to_rfc3339(now()))
 $$;
 
 revoke all on all functions in schema sweephand from public, anon, authenticated;

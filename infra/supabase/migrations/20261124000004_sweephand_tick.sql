@@ -171,7 +171,7 @@ create function sweephand.set_aside(bad jsonb) returns void language sql set sea
 $$;
 
 -- The same for a tick.
-create function public.sweephand_aside_v1(bad jsonb) returns jsonb
+create function public.sweephand_set_aside_v1(bad jsonb) returns jsonb
 language plpgsql security definer set search_path = '' set lock_timeout = '50ms' as $$
 begin
   perform sweephand.set_aside(bad);
@@ -207,11 +207,11 @@ end $$;
 --   entered     {token: [id]}: starts of the caller whose handlers have been entered
 --   begins      the caller has just begun
 -- Before that, unless it goes on in lanes, it ends leases that ran out and jobs past their expires_at (sweep).
--- Answers {installation, paused: [type], unknown: what sweephand_unknown_v1 found last, look: whether to call it,
+-- Answers {installation, paused: [type], unknown: what sweephand_find_unknown_types_v1 found last, look: whether to call it,
 --   rescued, failed, bad: [[id, error]] of rows that could not be ended, oldest: {priority: oldest due age in s},
 --   cut: [[type, priority, run_at, id]] the last row shown of each lane that has more, more: whether there are lanes
 --   that it did not show at all, jobs: [[id, type, priority, ms until due, negative for what is due]]}.
-create function public.sweephand_page_v1(
+create function public.sweephand_restore_v1(
   types text[], horizon_ms bigint, max_rows integer default 500, after jsonb default null,
   strict boolean default false, skip uuid[] default '{}', entered jsonb default null, begins boolean default false
 ) returns jsonb language plpgsql security definer set search_path = '' set lock_timeout = '50ms'
@@ -238,7 +238,7 @@ begin
   end if;
   if begins or seen.at is null or seen.at <= now() - interval '1 s' then
     update sweephand.ticks t
-    set at = now(), types = case when t.types = sweephand_page_v1.types then t.types else sweephand_page_v1.types end
+    set at = now(), types = case when t.types = sweephand_restore_v1.types then t.types else sweephand_restore_v1.types end
     where t.one = any (array(select x.one from sweephand.ticks x for update skip locked));
   end if;
   if entered is not null then
@@ -349,7 +349,7 @@ end $$;
 -- it once a minute, when a page says that there are such types, and does nothing else meanwhile.
 -- Answers {types: how many, oldest: the oldest due age in s, named: {type: oldest due age in s} of the 100 oldest},
 -- or {} where there are none.
-create function public.sweephand_unknown_v1(types text[]) returns jsonb
+create function public.sweephand_find_unknown_types_v1(types text[]) returns jsonb
 language plpgsql security definer set search_path = '' set lock_timeout = '50ms'
 set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -373,7 +373,7 @@ begin
       where o.type = l.type and o.priority = l.priority and o.run_at <= now()
         and not exists (select from sweephand.leases x where x.id = o.id and x.created_at = o.created_at)
       order by o.run_at, o.id limit 1) old
-    where l.type <> all (sweephand_unknown_v1.types) and l.type <> all (paused_types)
+    where l.type <> all (sweephand_find_unknown_types_v1.types) and l.type <> all (paused_types)
     group by l.type)
   select case when count(*) = 0 then '{}' else jsonb_build_object(
     'types', count(*), 'oldest', round(max(a.age), 3),
@@ -393,12 +393,12 @@ end $$;
 --   started  the lease is the caller's            already  it was already, from an earlier call with this token
 --   early    not due for wait_ms                  leased   another start has it, for wait_ms
 --   final    the job is finished                  unknown  there is no such job
---   alone    it was lost with a function twice: ask again with alone, for it and no other
---   full     the payloads before it filled max_bytes, or it has to be asked for again
+--   exclusive  it was lost with a function twice: ask again with exclusive, for it and no other
+--   deferred the payloads before it filled max_bytes, or it has to be asked for again
 --   busy     another transaction holds its row: ask again after wait_ms
 -- A job that is past its expires_at ends here, failed, without a start.
 create function public.sweephand_start_v1(
-  ids uuid[], token uuid, lease_ms jsonb, alone boolean default false, max_bytes bigint default 16777216,
+  ids uuid[], token uuid, lease_ms jsonb, exclusive boolean default false, max_bytes bigint default 16777216,
   entered jsonb default null
 ) returns json language plpgsql security definer set search_path = '' set lock_timeout = '50ms'
 set jit = off set plan_cache_mode = force_custom_plan
@@ -411,14 +411,14 @@ begin
     perform sweephand.note_entries(entered);
   end if;
   begin
-    return sweephand.lease_jobs(ids, token, lease_ms, alone, max_bytes);
+    return sweephand.lease_jobs(ids, token, lease_ms, exclusive, max_bytes);
   exception when lock_not_available or deadlock_detected then
     null;
   end;
   free := array(select o.id from sweephand.open o where o.id = any (ids) order by o.id for update skip locked);
   answer := sweephand.lease_jobs(
     array(select w.id from unnest(ids) with ordinality as w(id, n) where w.id = any (free) order by w.n),
-    token, lease_ms, alone, max_bytes);
+    token, lease_ms, exclusive, max_bytes);
   return json_build_object('started', answer -> 'started', 'verdicts', (
     select coalesce(json_agg(v), '[]') from (
       select v from json_array_elements(answer -> 'verdicts') as a(v)
@@ -431,7 +431,7 @@ begin
       where w.id <> all (free)) x));
 end $$;
 
-create function sweephand.lease_jobs(ids uuid[], token uuid, lease_ms jsonb, alone boolean, max_bytes bigint)
+create function sweephand.lease_jobs(ids uuid[], token uuid, lease_ms jsonb, exclusive boolean, max_bytes bigint)
 returns json language plpgsql set search_path = ''
 set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -453,7 +453,7 @@ begin
              sum(o.bytes) over (order by w.n) as filled
       from unnest(ids) with ordinality as w(id, n)
       join sweephand.open o on o.id = w.id
-      where o.run_at <= now() and (o.expires_at <= now() or (o.crashes < 2 or alone) and lease_ms ? o.type)
+      where o.run_at <= now() and (o.expires_at <= now() or (o.crashes < 2 or exclusive) and lease_ms ? o.type)
         and o.token is distinct from $2) c
     where c.filled - c.bytes < max_bytes
     order by c.id
@@ -472,7 +472,7 @@ begin
              greatest(0, extract(epoch from now() - o.run_at) * 1000)::bigint, j.payload) order by w.n), '[]')
     into entered, started_lives, started
     from unnest(ids) with ordinality as w(id, n)
-    join sweephand.open o on o.id = w.id and o.run_at <= now() and (o.crashes < 2 or alone)
+    join sweephand.open o on o.id = w.id and o.run_at <= now() and (o.crashes < 2 or exclusive)
       and (o.expires_at > now() or o.expires_at is null)
     join sweephand.jobs j on j.id = w.id
     where not looked_up
@@ -482,7 +482,7 @@ begin
   end loop;
 
   if taken < cardinality(ids) or entered < cardinality(ids) then
-    perform sweephand.let_go(ids, $2, alone);
+    perform sweephand.let_go(ids, $2, exclusive);
     perform sweephand.drop_orphans(ids);
     select coalesce(json_agg(json_build_array(w.id, case
              when l.token = $2 then 'already'
@@ -490,8 +490,8 @@ begin
              when o.id is null then case when exists (select from sweephand.finished f where f.id = w.id)
                                     then 'final' else 'unknown' end
              when o.run_at > now() or o.token = $2 or not lease_ms ? o.type then 'early'
-             when o.crashes >= 2 and not alone then 'alone'
-             else 'full' end, case
+             when o.crashes >= 2 and not exclusive then 'exclusive'
+             else 'deferred' end, case
              when l.id is not null then sweephand.ms_until(l.until)
              when not lease_ms ? o.type then 60000
              when o.id is not null then greatest(sweephand.ms_until(o.run_at), (o.token = $2)::int * 1000)
@@ -507,7 +507,7 @@ end $$;
 
 -- Gives back the leases of this token on jobs that are not to run: finished, tried or lost meanwhile, or past their
 -- expires_at.
-create function sweephand.let_go(ids uuid[], token uuid, alone boolean) returns void
+create function sweephand.let_go(ids uuid[], token uuid, exclusive boolean) returns void
 language plpgsql set search_path = ''
 set jit = off set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -523,15 +523,15 @@ begin
   delete from sweephand.leases l using unnest(ids) w(id)
   where l.id = w.id and l.token = $2 and not exists (
     select from sweephand.open o
-    where o.id = w.id and o.created_at = l.created_at and o.run_at <= now() and (o.crashes < 2 or alone));
+    where o.id = w.id and o.created_at = l.created_at and o.run_at <= now() and (o.crashes < 2 or exclusive));
 end $$;
 
--- Takes [{id, token, "to": completed | failed | pending | unstarted | lost, result, reason, kind, error, delay_ms}]: what
+-- Takes [{id, token, "to": completed | failed | pending | released | lost, result, reason, kind, error, delay_ms}]: what
 -- became of each start; and {token: [id]} of other starts whose handlers have been entered. `kind` and `error` record
 -- the attempt's error, `reason` ends a failed job, `delay_ms` delays a pending one's next attempt; an unstarted one was
 -- never entered, gives its lease back and counts nothing; a lost one was ended with its function, which counts as a
 -- crash at once.
--- Answers {told: [[id, verdict, wait_ms]]} of those that are not simply finished now: settled, with wait_ms until it
+-- Answers {verdicts: [[id, verdict, wait_ms]]} of those that are not simply finished now: settled, with wait_ms until it
 -- is due again; lost: the lease was no longer this token's, or its job is gone, nothing was changed; busy: another
 -- transaction holds the job, ask again. Asked again it answers the same.
 create function public.sweephand_settle_v1(outcomes jsonb, entered jsonb default null) returns jsonb
@@ -561,12 +561,12 @@ begin
     -- What can be locked at once, in the one lock order.
     asked := array(select (e ->> 'id')::uuid from jsonb_array_elements(outcomes) as a(e));
     asked := array(select o.id from sweephand.open o where o.id = any (asked) order by o.id for update skip locked)
-      || array(select (e ->> 'id')::uuid from jsonb_array_elements(outcomes) as a(e) where e ->> 'to' = 'unstarted');
+      || array(select (e ->> 'id')::uuid from jsonb_array_elements(outcomes) as a(e) where e ->> 'to' = 'released');
     asked := array(select l.id from sweephand.leases l where l.id = any (asked) order by l.id for update skip locked);
     select * into part from sweephand.settle(outcomes, asked);
   end;
   if cardinality(part.settled) = jsonb_array_length(outcomes) then
-    return jsonb_build_object('told', part.told);
+    return jsonb_build_object('verdicts', part.told);
   end if;
 
   -- Some leases were not there to settle: see, in a new snapshot, whether these tokens had settled them before, whether
@@ -574,7 +574,7 @@ begin
   perform sweephand.drop_orphans(array(
     select (e ->> 'id')::uuid from jsonb_array_elements(outcomes) as a(e)
     where (e ->> 'id')::uuid <> all (part.settled)));
-  return jsonb_build_object('told', part.told || (
+  return jsonb_build_object('verdicts', part.told || (
     select coalesce(jsonb_agg(jsonb_build_array(w.id, case
              when o.id is not null then 'settled' when l.id is not null then 'busy' else 'lost' end,
              sweephand.ms_until(o.run_at))), '[]')
@@ -617,7 +617,7 @@ begin
   , mine as (
     select a.id, a.token, a.lease, a.wait from again a
     union all select d.id, d.token, d.lease, null from done d
-    union all select o.id, o.token, o.lease, 0 from o where o."to" = 'unstarted')
+    union all select o.id, o.token, o.lease, 0 from o where o."to" = 'released')
   , gone as (
     delete from sweephand.leases l using mine m where l.ctid = m.lease and l.id = m.id and l.token = m.token
     returning l.id, m.wait)
@@ -633,7 +633,7 @@ begin
   select coalesce(array_agg(g.id), '{}'),
          coalesce(jsonb_agg(jsonb_build_array(g.id, 'settled', g.wait)) filter (where g.wait is not null), '[]'),
          (select count(*) from again) + (select count(*) from done)
-           + (select count(*) from o where o."to" = 'unstarted')
+           + (select count(*) from o where o."to" = 'released')
   from gone g into settled, told, changed;
   if changed <> cardinality(settled) then
     raise exception 'a lease was ended meanwhile' using errcode = 'SH001';
@@ -642,12 +642,12 @@ end $$;
 
 revoke all on all functions in schema sweephand from public, anon, authenticated;
 revoke all on function
-  public.sweephand_page_v1(text[], bigint, integer, jsonb, boolean, uuid[], jsonb, boolean),
-  public.sweephand_unknown_v1(text[]), public.sweephand_aside_v1(jsonb),
+  public.sweephand_restore_v1(text[], bigint, integer, jsonb, boolean, uuid[], jsonb, boolean),
+  public.sweephand_find_unknown_types_v1(text[]), public.sweephand_set_aside_v1(jsonb),
   public.sweephand_start_v1(uuid[], uuid, jsonb, boolean, bigint, jsonb), public.sweephand_settle_v1(jsonb, jsonb)
 from public, anon, authenticated;
 grant execute on function
-  public.sweephand_page_v1(text[], bigint, integer, jsonb, boolean, uuid[], jsonb, boolean),
-  public.sweephand_unknown_v1(text[]), public.sweephand_aside_v1(jsonb),
+  public.sweephand_restore_v1(text[], bigint, integer, jsonb, boolean, uuid[], jsonb, boolean),
+  public.sweephand_find_unknown_types_v1(text[]), public.sweephand_set_aside_v1(jsonb),
   public.sweephand_start_v1(uuid[], uuid, jsonb, boolean, bigint, jsonb), public.sweephand_settle_v1(jsonb, jsonb)
 to service_role;

@@ -39,21 +39,21 @@ class CreateJobs:
         `RecordUnavailableError`.
         """
         job = new_job(body, self.handlers, self.chance.job_id())
-        created = self._create([job], _idempotency(body, owner, key), whole=True)
+        created = self._create([job], _idempotency(body, owner, key), summary=False)
         return created.jobs[0], created.outcome is CreateOutcome.REPLAYED
 
     def batch(self, body: JsonValue, owner: str, key: str | None = None) -> tuple[Sequence[JobJson], bool]:
-        """Create all jobs of `{"jobs": […]}` or none; return their cards in order, and whether it is a replay.
+        """Create all jobs of `{"jobs": […]}` or none; return their summaries in order, and whether it is a replay.
 
         A replay tells of those that have not been deleted since. Raises as for one job.
         """
         jobs = new_jobs(body, self.handlers, self.chance.job_id)
-        created = self._create(jobs, _idempotency(body, owner, key), whole=False)
+        created = self._create(jobs, _idempotency(body, owner, key), summary=True)
         return created.jobs, created.outcome is CreateOutcome.REPLAYED
 
-    def _create(self, jobs: Sequence[NewJob], idempotency: Idempotency | None, *, whole: bool) -> Created:
+    def _create(self, jobs: Sequence[NewJob], idempotency: Idempotency | None, *, summary: bool) -> Created:
         try:
-            created = self.record.create(jobs, idempotency, whole=whole)
+            created = self.record.create(jobs, idempotency, summary=summary)
         except RecordRefusedError as e:
             raise InvalidError([FieldError("", "the record cannot hold this value")]) from e
         if created.outcome is CreateOutcome.MISMATCH:

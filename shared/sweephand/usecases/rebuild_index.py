@@ -33,7 +33,7 @@ def sync(
     for first in range(0, len(types), TYPES):
         after: Sequence[JsonValue] | None = None
         while after is None or after:
-            page = record.page(types[first : first + TYPES], horizon_ms, PAGE, after)
+            page = record.restore(types[first : first + TYPES], horizon_ms, PAGE, after)
             jobs = list(page.jobs)
             if jobs and dry_run:
                 missing += index.missing(page.installation, jobs)

@@ -44,8 +44,8 @@ class Restore:
         entered: Entered | None = None,
         begins: bool = False,
     ) -> Page:
-        """Return the page of the oldest of each lane, and end what ran out; see `Record.page`."""
-        page = self._record.page(
+        """Return the page of the oldest of each lane, and end what ran out; see `Record.restore`."""
+        page = self._record.restore(
             types, self._horizon_ms, PAGE, strict=strict, skip=skip, entered=entered, begins=begins
         )
         self._cut = page.cut
@@ -58,6 +58,6 @@ class Restore:
 
     def further(self, types: Sequence[str], skip: Sequence[str] = (), entered: Entered | None = None) -> Page:
         """Return the next page of the lanes that the last one cut."""
-        page = self._record.page(types, self._horizon_ms, FURTHER, self._cut, skip=skip, entered=entered)
+        page = self._record.restore(types, self._horizon_ms, FURTHER, self._cut, skip=skip, entered=entered)
         self._cut = page.cut
         return page

@@ -20,7 +20,7 @@ from sweephand.domain.errors import (
 )
 from sweephand.domain.handler import Isolation
 from sweephand.ports.index import Awake, Claim, ClaimOptions
-from sweephand.ports.record import Page, Started, Unknown, Verdict
+from sweephand.ports.record import Page, Started, UnknownTypes, Verdict
 from sweephand.usecases.tick.fan_out import FanOut
 from sweephand.usecases.tick.index_side import Claimer
 from sweephand.usecases.tick.parts import MARGIN, Dependencies, Limits
@@ -64,7 +64,7 @@ SKIPPED = 5_000
 """Ids that a page is asked to pass over, at most."""
 
 
-NO_PAGE = Page("", [], [], more=False, paused=frozenset(), unknown=Unknown(), look=False, oldest={}, rescued=0,
+NO_PAGE = Page("", [], [], more=False, paused=frozenset(), unknown=UnknownTypes(), look=False, oldest={}, rescued=0,
                failed=0, bad={})  # fmt: skip
 
 
@@ -323,7 +323,7 @@ class Tick:
         oldest = max(self._report.oldest_due_age_s_by_priority.values(), default=0.0)
         self._report.oldest_due_age_s = max(oldest, self._report.oldest_unknown_due_age_s)
 
-    def _note_unknown(self, unknown: Unknown) -> None:
+    def _note_unknown(self, unknown: UnknownTypes) -> None:
         self._report.unknown_types = unknown.named
         self._report.unknown_types_count = unknown.types
         self._report.oldest_unknown_due_age_s = unknown.oldest
@@ -331,7 +331,7 @@ class Tick:
     # ------------------------------------------------------------------ start
 
     async def _start(
-        self, claimed: Sequence[Claim], before: asyncio.Task[None] | None = None, *, alone: bool = False
+        self, claimed: Sequence[Claim], before: asyncio.Task[None] | None = None, *, exclusive: bool = False
     ) -> None:
         """Lease what was claimed and may start, hand it to its pool, and note what the index is to follow.
 
@@ -343,7 +343,7 @@ class Tick:
         asked_at = self._parts.clock.monotonic()
         of = by_id(claimed)
         try:
-            answers = await self._lease(list(of), token, leases, [HALVINGS], alone=alone)
+            answers = await self._lease(list(of), token, leases, [HALVINGS], exclusive=exclusive)
             if before:
                 await asyncio.wait([before])
         except RecordUnavailableError:
@@ -355,7 +355,7 @@ class Tick:
             self._running.put(started.starts, of, ends)
 
     async def _lease(
-        self, ids: Sequence[str], token: str, leases: Mapping[str, int], calls: list[int], *, alone: bool
+        self, ids: Sequence[str], token: str, leases: Mapping[str, int], calls: list[int], *, exclusive: bool
     ) -> list[Started]:
         """Make the start call; a batch that fails is halved until the row is found that fails it.
 
@@ -363,7 +363,9 @@ class Tick:
         """
 
         def call(entered: Mapping[str, Sequence[str]]) -> Started:
-            return self._parts.record.start(ids, token, leases, alone=alone, max_bytes=BATCH_BYTES, entered=entered)
+            return self._parts.record.start(
+                ids, token, leases, exclusive=exclusive, max_bytes=BATCH_BYTES, entered=entered
+            )
 
         try:
             return [await self._ask_telling(call, halved=True)]
@@ -371,8 +373,8 @@ class Tick:
             if len(ids) > 1 and calls[0] >= 2:  # noqa: PLR2004 - one for each half
                 calls[0] -= 2
                 half = len(ids) // 2
-                first = await self._lease(ids[:half], token, leases, calls, alone=alone)
-                return [*first, *await self._lease(ids[half:], token, leases, calls, alone=alone)]
+                first = await self._lease(ids[:half], token, leases, calls, exclusive=exclusive)
+                return [*first, *await self._lease(ids[half:], token, leases, calls, exclusive=exclusive)]
             if len(ids) > 1:
                 return [Started([], dict.fromkeys(ids, (Verdict.BUSY, SUSPECT_WAIT_MS)))]
             log.error("job %s could not be started, it is left alone for a minute: %s", ids[0], e)  # noqa: TRY400
@@ -516,7 +518,7 @@ class Tick:
             # Any of them: were it the oldest, one that kills its function would come first for every tick.
             claim = able[int(self._parts.chance.jitter() * len(able))]
             del self._suspects[claim.id]
-            await self._start([claim], alone=True)
+            await self._start([claim], exclusive=True)
             await self._wait_until_settled()
             if self._parts.clock.monotonic() >= until:
                 return
@@ -557,7 +559,7 @@ class Tick:
             return
         try:
             types = list(self._parts.handlers)
-            self._note_unknown(await asyncio.to_thread(self._parts.record.unknown, types))
+            self._note_unknown(await asyncio.to_thread(self._parts.record.find_unknown_types, types))
         except (RecordUnavailableError, RecordSetupError) as e:
             log.warning("types that no tick knows were not looked for: %s", e)
             return
