@@ -3,8 +3,12 @@
 Both keep the record in `supabase_migrations.schema_migrations`, so `sweephand migrate` and
 `supabase db push` can take turns. The project's own migrations may lie in the same database: a version
 that this folder lacks is theirs, unless its name starts with `sweephand`: then a newer Sweephand was here.
+
+A released migration is never edited: a database that has it would not get the edit. Both programs keep the
+statements that they applied, so a checksum of these tells whether the file has changed since.
 """
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +42,15 @@ class Migration:
         return f"{self.version}_{self.name}"
 
 
+def checksum(statements: str) -> str:
+    """Return a checksum of SQL that is the same for a file and for the statements that the CLI makes of it.
+
+    The CLI splits a file at its semicolons and trims the parts, but keeps everything else, comments included
+    (`pkg/parser` in supabase/cli). So white space and semicolons do not count here.
+    """
+    return hashlib.sha256(re.sub(r"[\s;]+", "", statements).encode()).hexdigest()[:12]
+
+
 def migrations(folder: Path = FOLDER) -> list[Migration]:
     """Return the folder's migrations in order. Raises MigrationError for a name that the CLI would skip."""
     found = []
@@ -54,8 +67,9 @@ def migrate(database_url: str, *, folder: Path = FOLDER, say: Callable[[str], No
 
     Safe to run twice and at once, also through a pooler that hands out a connection per transaction. Ends
     by telling PostgREST to read the schema anew. Where all was torn down, all is applied again. Raises
-    MigrationError when the database was migrated by a newer Sweephand or lacks a part of what was applied,
-    psycopg.Error when it cannot be reached or a statement fails (nothing of that migration is left then).
+    MigrationError when the database was migrated by a newer Sweephand, lacks a part of what was applied, or has
+    applied a migration whose file has changed since; psycopg.Error when it cannot be reached or a statement
+    fails (nothing of that migration is left then).
     """
     applied = []
     ours = migrations(folder)
@@ -64,6 +78,7 @@ def migrate(database_url: str, *, folder: Path = FOLDER, say: Callable[[str], No
         _create_record(connection)
         _refuse_newer(connection, ours)
         _compare(connection, ours, say)
+        _refuse_changed(connection, ours)
         for migration in ours:
             if _apply(connection, migration):
                 say(f"applied {migration}")
@@ -85,6 +100,7 @@ def lacking(database_url: str, *, folder: Path = FOLDER) -> list[Migration]:
         if known is None or known[0] is None:
             return ours
         _refuse_newer(connection, ours)
+        _refuse_changed(connection, ours)
         rows = connection.execute("select version from supabase_migrations.schema_migrations").fetchall()
     done = {version for (version,) in rows}
     return [migration for migration in ours if migration.version not in done]
@@ -111,6 +127,26 @@ def _refuse_newer(connection: psycopg.Connection, ours: list[Migration]) -> None
         raise MigrationError(
             f"the database was migrated by a newer Sweephand ({', '.join(newer)}): update this one first"
         )
+
+
+def _refuse_changed(connection: psycopg.Connection, ours: list[Migration]) -> None:
+    """Refuse a folder in which a migration differs from what was applied under its version.
+
+    A row without statements says nothing: `supabase migration repair` may have made it without the file.
+    """
+    rows = connection.execute(
+        "select version, array_to_string(statements, '') from supabase_migrations.schema_migrations"
+        " where version = any(%s) and cardinality(statements) > 0",
+        ([migration.version for migration in ours],),
+    ).fetchall()
+    applied = {str(version): checksum(statements) for version, statements in rows}
+    for migration in ours:
+        there, here = applied.get(migration.version), checksum(migration.text.decode())
+        if there not in (None, here):
+            raise MigrationError(
+                f"{migration} was changed after this database applied it (checksum {there} there, {here} here): "
+                "take back the change, and put it into a new migration"
+            )
 
 
 def _compare(connection: psycopg.Connection, ours: list[Migration], say: Callable[[str], None]) -> None:

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -15,7 +15,7 @@ from psycopg import sql
 
 from infra.local.services.postgres import _installation
 from infra.local.services.services import Services
-from infra.supabase.migrate import FOLDER, MigrationError, migrate, migrations
+from infra.supabase.migrate import FOLDER, MigrationError, lacking, migrate, migrations
 
 
 @pytest.fixture
@@ -104,6 +104,61 @@ def test_misnamed_file_is_refused(database_url: str, folder: Path) -> None:
     (folder / "fix.sql").write_text("select 1;")
     with pytest.raises(MigrationError, match=r"fix\.sql"):
         migrate(database_url, folder=folder)
+
+
+@pytest.mark.parametrize("run", [migrate, lacking], ids=["migrate", "dry run"])
+def test_a_changed_migration_is_refused_by_name(
+    database_url: str, folder: Path, run: Callable[..., object]
+) -> None:
+    """A file that was edited after it was applied stops the run, which names it and applies nothing."""
+    migrate(database_url, folder=folder, say=_quiet)
+    first = folder / "20250101000000_sweephand_a.sql"
+    first.write_text(first.read_text().replace("primary key", "unique"))
+    (folder / "20250104000000_sweephand_d.sql").write_text("create table v ();")
+    with pytest.raises(MigrationError, match="20250101000000_sweephand_a was changed"):
+        run(database_url, folder=folder)
+    assert _rows(database_url, "select to_regclass('v')") == [(None,)]
+
+
+def _by_the_cli(text: str) -> list[str]:
+    """Return a migration's statements as `supabase db push` keeps them: split at semicolons, and trimmed."""
+    quoted = r"--[^\n]*|\$\$.*?\$\$|'[^']*'"
+    parts = re.findall(rf"(?:{quoted}|[^;])+", text, re.DOTALL)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def test_migrations_of_the_cli_are_taken_as_they_are(database_url: str) -> None:
+    """What `supabase db push` applied and kept, statement by statement, is up to date; an edit of it is refused."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        migrate(database_url, say=_quiet)
+        for each in migrations():
+            statements = _by_the_cli(each.text.decode())
+            assert len(statements) > 3
+            connection.execute(
+                "update supabase_migrations.schema_migrations set statements = %s where version = %s",
+                (statements, each.version),
+            )
+        assert migrate(database_url, say=_quiet) == []
+        connection.execute(
+            "update supabase_migrations.schema_migrations set statements[2] = 'select 1' where version = %s",
+            (migrations()[1].version,),
+        )
+        with pytest.raises(MigrationError, match=f"{migrations()[1]} was changed"):
+            migrate(database_url, say=_quiet)
+
+
+def test_a_migration_kept_without_its_statements_is_taken_as_it_is(database_url: str, folder: Path) -> None:
+    """A row that only says that a version was applied is no reason to refuse the file."""
+    migrate(database_url, folder=folder, say=_quiet)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("update supabase_migrations.schema_migrations set statements = null")
+    assert migrate(database_url, folder=folder, say=_quiet) == []
+
+
+def test_the_numbers_have_no_gap() -> None:
+    """The migrations are numbered one by one, so that what is missing is seen."""
+    versions = [int(each.version) for each in migrations()]
+    assert versions == list(range(versions[0], versions[0] + len(versions)))
 
 
 GUIDE = (Path(__file__).parents[2] / "infra" / "README.md").read_text()

@@ -1,6 +1,6 @@
 -- Sweephand's tables, in a schema of their own that PostgREST does not expose.
 --
--- A job is a card in `jobs`, written once and never changed, and one row that says where it stands:
+-- A job is a row in `jobs`, written once and never changed, and one row that says where it stands:
 --   pending      a row in `open`
 --   in_progress  that row and a row in `leases`
 --   finished     a row in `finished` instead (completed, failed, cancelled)
@@ -15,6 +15,14 @@
 
 create schema sweephand;
 
+-- Our functions read the time here and nowhere else, and a test's database replaces this function. The planner puts
+-- its body into each statement that calls it.
+create function sweephand.clock() returns timestamptz language sql stable as $$ select now() $$;
+
+-- How many starts of one job may be lost with their functions; one more fails the job. Python's MAX_CRASHES is the
+-- same number, which a test compares.
+create function sweephand.max_crashes() returns integer language sql immutable as $$ select 3 $$;
+
 create table sweephand.jobs (
   id           uuid primary key default gen_random_uuid(),
   type         text not null check (type ~ '^[a-z][a-z0-9_.-]{0,63}$'),
@@ -22,15 +30,15 @@ create table sweephand.jobs (
   priority     smallint not null default 0 check (priority between 0 and 9),
   max_retries  smallint not null default 3 check (max_retries between 0 and 100),
   -- RFC 3339 has the years 1 to 9999, and every reader of a job gets its times in that form.
-  scheduled_at timestamptz not null default now()
+  scheduled_at timestamptz not null  -- now, unless the insert says otherwise; filled by a trigger
     check (scheduled_at >= '0001-01-01 00:00:00+00' and scheduled_at < '10000-01-01 00:00:00+00'),
   expires_at   timestamptz
     check (expires_at >= '0001-01-01 00:00:00+00' and expires_at < '10000-01-01 00:00:00+00'),
   run_at       timestamptz not null,  -- first due: greatest(scheduled_at, created_at); filled by a trigger
   created_at   timestamptz not null,  -- filled by a trigger
   bytes        integer not null check (bytes <= 1048576)  -- of the payload as text; filled by a trigger
-);
-comment on table sweephand.jobs is 'What was asked for: one card a job, never changed after its insert.';
+) with (autovacuum_vacuum_scale_factor = 0.05);
+comment on table sweephand.jobs is 'What was asked for: one row a job, never changed after its insert.';
 create index jobs_by_type on sweephand.jobs (type, created_at, id);
 
 create table sweephand.open (
@@ -46,7 +54,7 @@ create table sweephand.open (
   lost        smallint not null default 0,                   -- those that were lost and not known to have been entered
   bytes       integer not null,
   token       uuid,                                          -- of the last settled start
-  check (crashes between 0 and 3),
+  check (crashes between 0 and sweephand.max_crashes()),
   check (lost between 0 and 2),                              -- a third one counts as a crash
   check (attempt between crashes + lost and max_retries + crashes + lost)  -- a further attempt is still allowed
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
@@ -76,7 +84,7 @@ create table sweephand.finished (
   created_at  timestamptz not null,
   run_at      timestamptz not null,  -- when last due
   started_at  timestamptz,           -- the last start
-  finished_at timestamptz not null default now(),
+  finished_at timestamptz not null default sweephand.clock(),
   attempt     smallint not null,
   crashes     smallint not null,
   lost        smallint not null default 0,
@@ -86,14 +94,14 @@ create table sweephand.finished (
   check (status <> 'completed' or (attempt > 0 and started_at is not null)),
   check ((status = 'failed') = (reason is not null)),
   check (status = 'completed' or result is null)
-) with (autovacuum_vacuum_insert_scale_factor = 0.1);
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.1);
 comment on table sweephand.finished is 'How each finished job ended.';
 create index finished_by_status on sweephand.finished (status, type, created_at, id);
 
 create table sweephand.errors (
   id      uuid not null,
   attempt smallint not null,
-  at      timestamptz not null default now(),
+  at      timestamptz not null default sweephand.clock(),
   kind    text not null check (kind in ('raised', 'retry', 'gave_up', 'timeout', 'crash', 'lost', 'refused', 'memory')),
   error   text not null check (octet_length(error) <= 2048),
   primary key (id, attempt)
@@ -105,7 +113,7 @@ create table sweephand.idempotency (
   key        text not null,
   request    text not null,          -- hash of the request as it was sent
   ids        uuid[] not null,
-  created_at timestamptz not null default now(),
+  created_at timestamptz not null default sweephand.clock(),
   primary key (owner, key)
 );
 comment on table sweephand.idempotency is 'Idempotency-Key headers of the last 24 hours.';
@@ -113,9 +121,9 @@ create index idempotency_by_age on sweephand.idempotency (created_at);
 
 create table sweephand.paused (
   type  text primary key,
-  since timestamptz not null default now()
+  since timestamptz not null default sweephand.clock()
 );
-comment on table sweephand.paused is 'Job types that no tick starts: insert a row to pause, delete it to resume.';
+comment on table sweephand.paused is 'Job types that no tick starts: insert a row to pause a type, delete it to resume.';
 
 create table sweephand.ticks (
   one            boolean primary key default true check (one),
@@ -134,7 +142,7 @@ create table sweephand.aside (
   until timestamptz not null,
   error text not null
 );
-comment on table sweephand.aside is 'Jobs whose rows failed the statement that was to start or settle them, until they are tried again.';
+comment on table sweephand.aside is 'Jobs whose rows failed a statement that starts or settles, until they are tried again.';
 
 create table sweephand.installation (
   one boolean primary key default true check (one),
@@ -143,7 +151,7 @@ create table sweephand.installation (
 comment on table sweephand.installation is 'Names this installation in Redis keys, so that two may share a Redis.';
 insert into sweephand.installation default values;
 
--- Nobody but the owner reads or writes these tables; the functions below are the only way in from outside.
+-- Nobody but the owner reads or writes these tables: the functions of the migrations that follow are the only way in.
 do $$
 declare t text;
 begin
@@ -153,6 +161,49 @@ begin
 end $$;
 revoke all on schema sweephand from public, anon, authenticated;
 revoke all on all tables in schema sweephand from public, anon, authenticated;
-alter default privileges in schema sweephand revoke all on tables from public, anon, authenticated;
-alter default privileges in schema sweephand revoke all on sequences from public, anon, authenticated;
-alter default privileges in schema sweephand revoke all on functions from public, anon, authenticated;
+
+-- Each migration ends with `call sweephand.seal()`, a later one too. It closes our functions to everybody but their
+-- owner, opens those of `public` to service_role, and holds plans to index scans.
+--
+-- PostgreSQL lets PUBLIC execute every new function, and `alter default privileges in schema` cannot take that back: it
+-- can only for all schemas at once, which would close functions of the project that we share the database with.
+-- Supabase grants every new function of `public` to anon and authenticated besides.
+--
+-- Which functions have planner settings: those that are called from outside and join tables, or delete from them. What
+-- they call runs under the same settings, and under the same search_path. Plans are held to index scans and made anew
+-- for each call, which takes half a millisecond: the tables' statistics lag behind a queue that fills and empties in
+-- seconds, and a plan that a session made while a table was empty, and kept, reads a full one from end to end.
+-- The settings are part of the functions: pg_dump keeps them. `create or replace` drops them: seal again.
+create procedure sweephand.seal() language plpgsql as $$
+declare
+  held constant text[] := array[
+    'sweephand.forget_jobs', 'sweephand.render_jobs',
+    'public.sweephand_list_v1', 'public.sweephand_cancel_v1',
+    'public.sweephand_restore_v1', 'public.sweephand_find_unknown_types_v1',
+    'public.sweephand_start_v1', 'public.sweephand_settle_v1',
+    'public.sweephand_explain_v1', 'public.sweephand_prune_v1'];
+  setting text;
+  ours record;
+begin
+  revoke all on all routines in schema sweephand from public, anon, authenticated;
+  for ours in
+    select p.oid::regprocedure as signature, n.nspname || '.' || p.proname as name, n.nspname = 'public' as is_rpc
+    from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = 'sweephand' or n.nspname = 'public' and starts_with(p.proname, 'sweephand_')
+  loop
+    if ours.is_rpc then
+      execute format('revoke all on function %s from public, anon, authenticated', ours.signature);
+      execute format('grant execute on function %s to service_role', ours.signature);
+    end if;
+    if ours.name = any (held) then
+      foreach setting in array array[
+        'jit = off', 'plan_cache_mode = force_custom_plan', 'enable_seqscan = off', 'enable_bitmapscan = off',
+        'enable_hashjoin = off', 'enable_mergejoin = off']
+      loop
+        execute format('alter function %s set %s', ours.signature, setting);
+      end loop;
+    end if;
+  end loop;
+end $$;
+
+call sweephand.seal();

@@ -1,121 +1,101 @@
--- What a tick calls: page, start, settle, and two that it seldom needs. The first three take and answer batches.
--- A start answers with json, as a jsonb would be built before it is written, and a settle tells of exceptions alone.
--- Plans are held to index scans and made anew for each call, which takes half a millisecond: the tables' statistics
--- lag behind a queue that fills and empties in seconds, and a plan that a session made while a table was empty, and
--- kept, reads a full one from end to end.
+-- What a tick calls: restore, start, settle; and two that it seldom needs, find_unknown_types and set_aside.
+-- Restore, start and settle take and answer batches. A start answers with json, as a jsonb would be built before it is
+-- written; a settle answers with exceptions only.
 --
 -- No call waits longer than 50 ms for a lock that somebody else holds: a user's transaction, or another call. That is
 -- far below deadlock_timeout, so a user's statement is never the victim of a deadlock with one of these. Start and
 -- settle then undo what they did and do it again for the rows that they can lock at once; the others are `busy`.
 
--- Notes that the handlers of these starts have been entered: {token: [id]}. What cannot be locked is left.
-create function sweephand.note_entries(entered jsonb) returns void language plpgsql set search_path = ''
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+-- Notes that the handlers of these starts have been entered: {token: [id]}. Leases that are locked are passed over.
+create function sweephand.note_entered(entered jsonb) returns void language plpgsql as $$
 begin
   update sweephand.leases l set entered = true
   where l.id = any (array(
     select x.id
-    from jsonb_each(note_entries.entered) as t(token, ids)
+    from jsonb_each(note_entered.entered) as t(token, ids)
     cross join jsonb_array_elements_text(t.ids) as e(id)
     join sweephand.leases x on x.id = e.id::uuid and x.token = t.token::uuid and not x.entered
     order by x.id for update of x skip locked));
 end $$;
 
--- The time that a job had to be started in is over.
+-- Why a job failed that was not started in time.
 create function sweephand.expired_reason(attempt integer) returns text language sql immutable as $$
   select case when attempt = 0 then 'expired: it was not started before its expires_at'
          else format('expired: attempt %s was not started before its expires_at', attempt + 1) end
 $$;
 
 -- Ends the leases of these ids that ran out. A start whose handler is known to have been entered counts as a crash;
--- one that is not counts as nothing twice, then as a crash. More than 3 crashes end the job.
-create function sweephand.rescue(ids uuid[], out rescued integer, out failed integer)
-language plpgsql set search_path = ''
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+-- one that is not counts as nothing twice, then as a crash. A crash beyond max_crashes() fails the job.
+-- Answers how many leases it ended, and how many of these jobs failed. It passes over rows that are locked.
+create function sweephand.rescue(ids uuid[], out rescued integer, out failed integer) language plpgsql as $$
 declare
+  moment timestamptz := sweephand.clock();
   free uuid[] := array(select o.id from sweephand.open o where o.id = any (ids) order by o.id for update skip locked);
+  dead sweephand.ending[];
+  alive sweephand.ending[];
 begin
   perform sweephand.drop_orphans(ids);
-  with lost as materialized (
-    select l.id, l.created_at, l.started_at, l.entered or o.lost >= 2 as crash
+  with expired as materialized (
+    select o.id, o.created_at, l.token, l.started_at, o.crashes, l.entered or o.lost >= 2 as crash
     from sweephand.leases l join sweephand.open o on o.id = l.id and o.created_at = l.created_at
-    where l.id = any (free) and l.until < now()
+    where l.id = any (free) and l.until < moment
     order by l.id for update of l skip locked)
-  , again as (
-    update sweephand.open o
-    set attempt = o.attempt + 1, crashes = o.crashes + l.crash::int, lost = o.lost + (not l.crash)::int, token = null
-    from lost l where o.id = l.id and not (l.crash and o.crashes >= 3)
-    returning o.id, o.attempt, l.crash)
-  , dead as (
-    delete from sweephand.open o using lost l where o.id = l.id and l.crash and o.crashes >= 3
-    returning o.*, l.started_at)
-  , gone as (
-    delete from sweephand.leases l
-    using (select a.id from again a union all select d.id from dead d) x where l.id = x.id
-    returning 1)
-  , noted as (
-    insert into sweephand.errors as e (id, attempt, kind, error)
-    select x.id, x.attempt, case when x.crash then 'crash' else 'lost' end,
-           case when x.crash then 'the function that ran this attempt was lost: it was not settled in time'
-           else 'the function was lost before this attempt was known to have begun: it counts as no crash' end
-    from (select a.id, a.attempt, a.crash from again a union all select d.id, (d.attempt + 1)::smallint, true from dead d) x
-    on conflict (id, attempt) do update set at = excluded.at, kind = excluded.kind, error = excluded.error)
-  , ended as (
-    insert into sweephand.finished
-      (id, type, status, created_at, run_at, started_at, attempt, crashes, lost, reason)
-    select d.id, d.type, 'failed', d.created_at, d.run_at, d.started_at, d.attempt + 1, d.crashes + 1, d.lost,
-           format('its function was lost %s times', d.crashes + 1)
-    from dead d returning 1)
-  select (select count(*) from gone), (select count(*) from ended) into rescued, failed;
+  , judged as (
+    select x.*, x.crash and x.crashes >= sweephand.max_crashes() as fails from expired x)
+  , ends as (
+    select j.fails, row(
+             j.id, j.created_at, j.token, case when j.fails then 'failed' else 'pending' end,
+             1, j.crash::int, (not j.crash)::int, j.started_at, null, null,
+             case when j.fails then format('its function was lost %s times', j.crashes + 1) end, null,
+             case when j.crash then 'crash' else 'lost' end,
+             case when j.crash then 'the function that ran this attempt was lost: it was not settled in time'
+             else 'the function was lost before this attempt was known to have begun: it counts as no crash' end
+           )::sweephand.ending as ending
+    from judged j)
+  select array_agg(e.ending) filter (where e.fails), array_agg(e.ending) filter (where not e.fails)
+  into dead, alive from ends e;
+  failed := coalesce(cardinality(sweephand.finish(dead)), 0);
+  rescued := failed + coalesce(cardinality(sweephand.retry(alive)), 0);
 end $$;
 
--- Ends, as failed, jobs of these ids that are past their expires_at and not running.
--- It takes their mutex, as a cancel does: a start that is under way wins.
-create function sweephand.end_expired(ids uuid[]) returns integer language plpgsql set search_path = ''
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+-- Fails the jobs of these ids that are past their expires_at and whose mutex is this token's. Answers how many.
+create function sweephand.expire(ids uuid[], token uuid) returns integer language plpgsql as $$
 declare
-  mine uuid := gen_random_uuid();
-  taken uuid[];
-  ended integer;
+  moment timestamptz := sweephand.clock();
 begin
-  with free as materialized (
-    select o.id, o.created_at from sweephand.open o
-    where o.id = any (ids) and o.expires_at <= now()
-    order by o.id for update skip locked)
-  , lease as (
-    insert into sweephand.leases (id, token, created_at, started_at, until)
-    select f.id, mine, f.created_at, now(), now() + interval '1 second' from free f
-    on conflict (id) do nothing returning id)
-  select array_agg(l.id) into taken from lease l;
-  with dead as (
-    delete from sweephand.open o where o.id = any (taken) returning o.*)
-  , done as (
-    insert into sweephand.finished (id, type, status, created_at, run_at, attempt, crashes, lost, token, reason)
-    select d.id, d.type, 'failed', d.created_at, d.run_at, d.attempt, d.crashes, d.lost, d.token,
-           sweephand.expired_reason(d.attempt)
-    from dead d returning 1)
-  select count(*) from done into ended;
-  delete from sweephand.leases l where l.id = any (taken) and l.token = mine;
-  return ended;
+  return cardinality(sweephand.finish(array(
+    select row(o.id, o.created_at, $2, 'failed', 0, 0, 0, null, null, o.token, sweephand.expired_reason(o.attempt),
+               null, null, null)::sweephand.ending
+    from sweephand.open o join sweephand.leases l on l.id = o.id and l.created_at = o.created_at and l.token = $2
+    where o.id = any (ids) and o.expires_at <= moment
+    order by o.id)));
 end $$;
 
--- What a page ends beside reading: leases that ran out, and jobs past their expires_at, whatever their type; a bounded
--- number of each. A row that fails its statement is tried by itself, then set aside for a minute and told as bad:
--- it fails neither the page nor the other rows.
-create function sweephand.sweep(out rescued integer, out failed integer, out bad jsonb)
-language plpgsql set search_path = ''
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+-- Fails the jobs of these ids that are past their expires_at and not running. Answers how many.
+-- It takes their mutex, as a cancel does: a start that is under way wins.
+create function sweephand.expire_unstarted(ids uuid[]) returns integer language plpgsql as $$
 declare
-  late uuid[] := array(select l.id from sweephand.leases l where l.until < now() order by l.until limit 1000);
+  moment timestamptz := sweephand.clock();
+  mine uuid := gen_random_uuid();
+  free uuid[] := array(
+    select o.id from sweephand.open o where o.id = any (ids) and o.expires_at <= moment
+    order by o.id for update skip locked);
+begin
+  return sweephand.expire(sweephand.hold(free, mine), mine);
+end $$;
+
+-- Rescues leases that ran out and fails jobs past their expires_at, whatever their type, a bounded number of each; and
+-- forgets what is of no use any more. A row that fails its statement is tried by itself, then set aside for a minute
+-- and answered as bad, [[id, error]]: it fails neither the call nor the other rows.
+create function sweephand.sweep(out rescued integer, out failed integer, out bad jsonb) language plpgsql as $$
+declare
+  moment timestamptz := sweephand.clock();
+  late uuid[] := array(select l.id from sweephand.leases l where l.until < moment order by l.until limit 1000);
   old uuid[] := array(
     select o.id from sweephand.open o
-    where o.expires_at <= now()
+    where o.expires_at <= moment
       and not exists (select from sweephand.leases l where l.id = o.id and l.created_at = o.created_at)
-      and not exists (select from sweephand.aside a where a.id = o.id and a.until > now())
+      and not exists (select from sweephand.aside a where a.id = o.id and a.until > moment)
     order by o.expires_at limit 1000);
   one uuid;
   part record;
@@ -136,7 +116,7 @@ begin
           failed := failed + part.failed;
         exception when others then
           bad := bad || jsonb_build_array(jsonb_build_array(one, left(sqlerrm, 500)));
-          update sweephand.leases l set until = now() + interval '1 minute'
+          update sweephand.leases l set until = moment + interval '1 minute'
           where l.id = any (array(select x.id from sweephand.leases x where x.id = one for update skip locked));
         end;
       end loop;
@@ -144,13 +124,13 @@ begin
   end if;
   if cardinality(old) > 0 then
     begin
-      failed := failed + sweephand.end_expired(old);
+      failed := failed + sweephand.expire_unstarted(old);
     exception when others then
       foreach one in array old[1:100] loop
         begin
-          failed := failed + sweephand.end_expired(array[one]);
+          failed := failed + sweephand.expire_unstarted(array[one]);
         exception
-          when lock_not_available or deadlock_detected then null;  -- held: the next page looks again
+          when lock_not_available or deadlock_detected then null;  -- held: the next sweep looks again
           when others then
             bad := bad || jsonb_build_array(jsonb_build_array(one, left(sqlerrm, 500)));
         end;
@@ -160,30 +140,32 @@ begin
   if bad <> '[]' then
     perform sweephand.set_aside(bad);
   end if;
+  if exists (select from sweephand.idempotency i where i.created_at < moment - interval '24 hours')
+    or exists (select from sweephand.aside) then
+    perform sweephand.forget_old();
+  end if;
 end $$;
 
--- Leaves [[id, error]] alone for a minute.
-create function sweephand.set_aside(bad jsonb) returns void language sql set search_path = '' as $$
+-- Has pages pass over [[id, error]] for a minute.
+create function sweephand.set_aside(bad jsonb) returns void language sql as $$
   insert into sweephand.aside as a (id, until, error)
-  select (b ->> 0)::uuid, now() + interval '1 minute', left(b ->> 1, 500)
+  select (b ->> 0)::uuid, sweephand.clock() + interval '1 minute', left(b ->> 1, 500)
   from (select distinct on (b ->> 0) b from jsonb_array_elements(bad) as x(b) order by b ->> 0) x
   on conflict (id) do update set until = excluded.until, error = excluded.error
 $$;
 
--- The same for a tick.
+-- Takes [[id, error]], as sweephand.set_aside does. Answers {}.
 create function public.sweephand_set_aside_v1(bad jsonb) returns jsonb
-language plpgsql security definer set search_path = '' set lock_timeout = '50ms' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $$
 begin
   perform sweephand.set_aside(bad);
   return '{}';
 end $$;
 
 -- Forgets what is of no use any more: idempotency keys of more than 24 hours, and rows of `aside`.
-create function sweephand.forget_old() returns void language plpgsql set search_path = ''
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+create function sweephand.forget_old() returns void language plpgsql as $$
 declare
-  forgotten timestamptz := now() - interval '24 hours';  -- a plan without a parameter would be kept
+  forgotten timestamptz := sweephand.clock() - interval '24 hours';
 begin
   delete from sweephand.idempotency i using (
     select o.owner, o.key from sweephand.idempotency o where o.created_at < forgotten
@@ -193,36 +175,37 @@ begin
     select x.id from sweephand.aside x where x.until < forgotten limit 1000 for update skip locked));
 end $$;
 
--- Reads a page of jobs that are pending and due within the horizon, of the types that the caller knows and that are not
--- paused. A lane is what has one type and one priority; a page deals its rows in turns, first the oldest of each
--- lane, then their second, and so on, so that no lane hides another. Where there are more lanes than rows it goes on
--- after the last lane that a page showed.
+-- Sweeps, then reads a page: jobs that are pending and due within the horizon, of types that the caller knows and that
+-- are not paused. A lane is what has one type and one priority; a page deals its rows in turns, first the oldest of each
+-- lane, then their second, and so on, so that no lane hides another. Where there are more lanes than rows, a page begins
+-- after the last lane that the page before showed.
+-- Takes:
 --   types       the caller's
 --   horizon_ms  how far ahead to look
 --   max_rows    how many rows at most
 --   after       [[type, priority, run_at in microseconds since 1970, id]]: go on in these lanes alone, after that row
 --   strict      the caller starts what it reads, as there is no index: what is due first, the highest priority first,
 --               the lanes of one priority in turns
---   skip        ids to pass over: the caller has just been told that they are busy
+--   skip        ids to pass over: the caller has just had the verdict `busy` on them
 --   entered     {token: [id]}: starts of the caller whose handlers have been entered
 --   begins      the caller has just begun
--- Before that, unless it goes on in lanes, it ends leases that ran out and jobs past their expires_at (sweep).
--- Answers {installation, paused: [type], unknown: what sweephand_find_unknown_types_v1 found last, look: whether to call it,
+-- Unless it goes on in lanes, it sweeps before it reads: see sweephand.sweep, whose answer is a part of this one.
+-- Answers {installation, paused: [type], unknown: what sweephand_find_unknown_types_v1 found last, look: whether to
+--   call it,
 --   rescued, failed, bad: [[id, error]] of rows that could not be ended, oldest: {priority: oldest due age in s},
 --   cut: [[type, priority, run_at, id]] the last row shown of each lane that has more, more: whether there are lanes
 --   that it did not show at all, jobs: [[id, type, priority, ms until due, negative for what is due]]}.
 create function public.sweephand_restore_v1(
   types text[], horizon_ms bigint, max_rows integer default 500, after jsonb default null,
   strict boolean default false, skip uuid[] default '{}', entered jsonb default null, begins boolean default false
-) returns jsonb language plpgsql security definer set search_path = '' set lock_timeout = '50ms'
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+) returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $$
 declare
-  until timestamptz := now() + horizon_ms * interval '1 ms';
+  moment timestamptz := sweephand.clock();
+  until timestamptz := moment + horizon_ms * interval '1 ms';
   seen sweephand.ticks;
   swept record;
   paused_types text[] := array(select p.type from sweephand.paused p);
-  passed uuid[] := skip || array(select a.id from sweephand.aside a where a.until > now());
+  passed uuid[] := skip || array(select a.id from sweephand.aside a where a.until > moment);
   lane_type text[];
   lane_priority smallint[];
   lane_at timestamptz[];
@@ -236,21 +219,18 @@ begin
   if not found then
     insert into sweephand.ticks default values on conflict do nothing returning * into seen;
   end if;
-  if begins or seen.at is null or seen.at <= now() - interval '1 s' then
+  if begins or seen.at is null or seen.at <= moment - interval '1 s' then
     update sweephand.ticks t
-    set at = now(), types = case when t.types = sweephand_restore_v1.types then t.types else sweephand_restore_v1.types end
+    set at = moment,
+        types = case when t.types = sweephand_restore_v1.types then t.types else sweephand_restore_v1.types end
     where t.one = any (array(select x.one from sweephand.ticks x for update skip locked));
   end if;
   if entered is not null then
-    perform sweephand.note_entries(entered);
+    perform sweephand.note_entered(entered);
   end if;
   select 0 as rescued, 0 as failed, '[]'::jsonb as bad into swept;
   if after is null then
     select * into swept from sweephand.sweep();
-    if exists (select from sweephand.idempotency i where i.created_at < now() - interval '24 hours')
-      or exists (select from sweephand.aside) then
-      perform sweephand.forget_old();
-    end if;
     -- By hops over the index, from the highest priority of a type down to the next: from that side there are no rows
     -- of what has just run, which stand where a lane begins until they are vacuumed.
     with recursive lane(type, priority) as (
@@ -272,7 +252,7 @@ begin
     into lane_type, lane_priority, lane_at, lane_id
     from lane l;
     -- Whether some type is nobody's is looked at once a minute: over all types that exist, until one is not known.
-    if seen.looked_at is null or seen.looked_at <= now() - interval '55 s' then
+    if seen.looked_at is null or seen.looked_at <= moment - interval '55 s' then
       with recursive hop(type) as (
         (select o.type from sweephand.open o order by o.type desc limit 1)
         union all
@@ -293,7 +273,7 @@ begin
   per_lane := least(max_rows, 4 * max_rows / greatest(lanes, 1) + 1);
   loop
     with read as materialized (
-      select l.type, l.priority, r.id, r.run_at, r.run_at > now() as future,
+      select l.type, l.priority, r.id, r.run_at, r.run_at > moment as future,
              row_number() over lane as turn,
              count(*) over (partition by l.type, l.priority) as lane_rows,
              (l.type, l.priority) <= (seen.after_type, seen.after_priority) as before
@@ -320,7 +300,7 @@ begin
       (select d.type from shown d where d.turn = 1 order by d.n desc limit 1) as last_type,
       (select d.priority from shown d where d.turn = 1 order by d.n desc limit 1) as last_priority,
       (select coalesce(jsonb_object_agg(u.priority, u.age), '{}') from (
-         select r.priority, round(max(extract(epoch from now() - r.run_at)), 3) as age from read r
+         select r.priority, round(max(extract(epoch from moment - r.run_at)), 3) as age from read r
          where r.turn = 1 and not r.future group by r.priority) u) as oldest,
       (select coalesce(jsonb_agg(jsonb_build_array(
                 d.type, d.priority, (extract(epoch from d.run_at) * 1000000)::bigint, d.id)), '[]')
@@ -338,7 +318,7 @@ begin
   return jsonb_build_object(
     'installation', (select i.id from sweephand.installation i),
     'paused', (select coalesce(jsonb_agg(p), '[]') from unnest(paused_types) as p where p = any (types)),
-    'unknown', case when seen.unknown = '{}' or seen.looked_at < now() - interval '150 s' then '{}' else seen.unknown end,
+    'unknown', case when seen.looked_at >= moment - interval '150 s' then seen.unknown else '{}' end,
     'look', look,
     'rescued', swept.rescued, 'failed', swept.failed, 'bad', swept.bad,
     'oldest', page.oldest, 'cut', page.cut, 'more', page.more, 'jobs', page.jobs);
@@ -350,10 +330,9 @@ end $$;
 -- Answers {types: how many, oldest: the oldest due age in s, named: {type: oldest due age in s} of the 100 oldest},
 -- or {} where there are none.
 create function public.sweephand_find_unknown_types_v1(types text[]) returns jsonb
-language plpgsql security definer set search_path = '' set lock_timeout = '50ms'
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $$
 declare
+  moment timestamptz := sweephand.clock();
   paused_types text[] := array(select p.type from sweephand.paused p);
   found_now jsonb;
 begin
@@ -366,11 +345,11 @@ begin
       where (o.type, o.priority) > (l.type, l.priority)
       order by o.type, o.priority limit 1) n)
   , aged as materialized (
-    select l.type, max(extract(epoch from now() - old.run_at)) as age
+    select l.type, max(extract(epoch from moment - old.run_at)) as age
     from lane l
     cross join lateral (
       select o.run_at from sweephand.open o
-      where o.type = l.type and o.priority = l.priority and o.run_at <= now()
+      where o.type = l.type and o.priority = l.priority and o.run_at <= moment
         and not exists (select from sweephand.leases x where x.id = o.id and x.created_at = o.created_at)
       order by o.run_at, o.id limit 1) old
     where l.type <> all (sweephand_find_unknown_types_v1.types) and l.type <> all (paused_types)
@@ -380,15 +359,15 @@ begin
     'named', (select jsonb_object_agg(b.type, round(b.age, 3))
               from (select * from aged c order by c.age desc, c.type limit 100) b)) end
   into found_now from aged a;
-  update sweephand.ticks t set looked_at = now(), unknown = found_now
+  update sweephand.ticks t set looked_at = moment, unknown = found_now
   where t.one = any (array(select x.one from sweephand.ticks x for update skip locked));
   return found_now;
 end $$;
 
--- Takes ids in the order to start them, a token made for this call, {type: lease in ms}, whether the jobs will have
--- the function to themselves, about how many bytes of payload the caller can hold, and {token: [id]} of earlier
--- starts whose handlers have been entered since.
--- Answers {verdicts: [[id, verdict, wait_ms]] of all that did not start,
+-- Takes ids in the order to start them, a token made for this call, {type: lease in ms}, whether the start
+-- is exclusive (the jobs will have the function to themselves), about how many bytes of payload the caller can hold,
+-- and {token: [id]} of earlier starts whose handlers have been entered since.
+-- Answers {verdicts: [[id, verdict, wait_ms]] of all that it did not start,
 --   started: [[id, type, attempt, crashes, lost, max_retries, late_ms, payload]]}. The verdicts:
 --   started  the lease is the caller's            already  it was already, from an earlier call with this token
 --   early    not due for wait_ms                  leased   another start has it, for wait_ms
@@ -400,23 +379,21 @@ end $$;
 create function public.sweephand_start_v1(
   ids uuid[], token uuid, lease_ms jsonb, exclusive boolean default false, max_bytes bigint default 16777216,
   entered jsonb default null
-) returns json language plpgsql security definer set search_path = '' set lock_timeout = '50ms'
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+) returns json language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $$
 declare
   free uuid[];
   answer json;
 begin
   if entered is not null then
-    perform sweephand.note_entries(entered);
+    perform sweephand.note_entered(entered);
   end if;
   begin
-    return sweephand.lease_jobs(ids, token, lease_ms, exclusive, max_bytes);
+    return sweephand.lease(ids, token, lease_ms, exclusive, max_bytes);
   exception when lock_not_available or deadlock_detected then
     null;
   end;
   free := array(select o.id from sweephand.open o where o.id = any (ids) order by o.id for update skip locked);
-  answer := sweephand.lease_jobs(
+  answer := sweephand.lease(
     array(select w.id from unnest(ids) with ordinality as w(id, n) where w.id = any (free) order by w.n),
     token, lease_ms, exclusive, max_bytes);
   return json_build_object('started', answer -> 'started', 'verdicts', (
@@ -431,11 +408,11 @@ begin
       where w.id <> all (free)) x));
 end $$;
 
-create function sweephand.lease_jobs(ids uuid[], token uuid, lease_ms jsonb, exclusive boolean, max_bytes bigint)
-returns json language plpgsql set search_path = ''
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+-- Leases those of these ids that may start, and answers as sweephand_start_v1 does. Waits for locks.
+create function sweephand.lease(ids uuid[], token uuid, lease_ms jsonb, exclusive boolean, max_bytes bigint)
+returns json language plpgsql as $$
 declare
+  moment timestamptz := sweephand.clock();
   taken bigint;
   entered bigint;
   lives interval;   -- the created_at of the rows that were leased, added up
@@ -447,13 +424,13 @@ begin
   -- The mutex of every job that may start, in id order so that two calls never wait for each other in a ring.
   with lease as (
     insert into sweephand.leases (id, token, created_at, started_at, until)
-    select c.id, $2, c.created_at, now(), now() + c.lease * interval '1 ms'
+    select c.id, $2, c.created_at, moment, moment + c.lease * interval '1 ms'
     from (
       select o.id, o.created_at, o.bytes, coalesce((lease_ms ->> o.type)::bigint, 1000) as lease,
              sum(o.bytes) over (order by w.n) as filled
       from unnest(ids) with ordinality as w(id, n)
       join sweephand.open o on o.id = w.id
-      where o.run_at <= now() and (o.expires_at <= now() or (o.crashes < 2 or exclusive) and lease_ms ? o.type)
+      where o.run_at <= moment and (o.expires_at <= moment or (o.crashes < 2 or exclusive) and lease_ms ? o.type)
         and o.token is distinct from $2) c
     where c.filled - c.bytes < max_bytes
     order by c.id
@@ -469,11 +446,11 @@ begin
   loop
     select count(*), sum(o.created_at - timestamptz '2000-01-01 00:00:00+00'), coalesce(json_agg(json_build_array(
              o.id, o.type, o.attempt + 1, o.crashes, o.lost, o.max_retries,
-             greatest(0, extract(epoch from now() - o.run_at) * 1000)::bigint, j.payload) order by w.n), '[]')
+             greatest(0, extract(epoch from moment - o.run_at) * 1000)::bigint, j.payload) order by w.n), '[]')
     into entered, started_lives, started
     from unnest(ids) with ordinality as w(id, n)
-    join sweephand.open o on o.id = w.id and o.run_at <= now() and (o.crashes < 2 or exclusive)
-      and (o.expires_at > now() or o.expires_at is null)
+    join sweephand.open o on o.id = w.id and o.run_at <= moment and (o.crashes < 2 or exclusive)
+      and (o.expires_at > moment or o.expires_at is null)
     join sweephand.jobs j on j.id = w.id
     where not looked_up
       or exists (select from sweephand.leases l where l.id = w.id and l.token = $2 and l.created_at = o.created_at);
@@ -482,14 +459,20 @@ begin
   end loop;
 
   if taken < cardinality(ids) or entered < cardinality(ids) then
-    perform sweephand.let_go(ids, $2, exclusive);
+    perform sweephand.expire(ids, $2);
+    perform sweephand.release(idle.ids, array_fill($2, array[cardinality(idle.ids)])) from (
+      select array_agg(l.id order by l.id) as ids from sweephand.leases l
+      where l.id = any (lease.ids) and l.token = $2 and not exists (
+        select from sweephand.open o
+        where o.id = l.id and o.created_at = l.created_at and o.run_at <= moment and (o.crashes < 2 or exclusive))
+    ) idle where idle.ids is not null;  -- finished, tried or deleted while the insert waited
     perform sweephand.drop_orphans(ids);
     select coalesce(json_agg(json_build_array(w.id, case
              when l.token = $2 then 'already'
              when l.id is not null then 'leased'
              when o.id is null then case when exists (select from sweephand.finished f where f.id = w.id)
                                     then 'final' else 'unknown' end
-             when o.run_at > now() or o.token = $2 or not lease_ms ? o.type then 'early'
+             when o.run_at > moment or o.token = $2 or not lease_ms ? o.type then 'early'
              when o.crashes >= 2 and not exclusive then 'exclusive'
              else 'deferred' end, case
              when l.id is not null then sweephand.ms_until(l.until)
@@ -500,55 +483,34 @@ begin
     from unnest(ids) with ordinality as w(id, n)
     left join sweephand.open o on o.id = w.id
     left join sweephand.leases l on l.id = o.id and l.created_at = o.created_at
-    where l.token is distinct from $2 or l.started_at < now();
+    where l.token is distinct from $2 or l.started_at < moment;
   end if;
   return json_build_object('started', started, 'verdicts', verdicts);
 end $$;
 
--- Gives back the leases of this token on jobs that are not to run: finished, tried or lost meanwhile, or past their
--- expires_at.
-create function sweephand.let_go(ids uuid[], token uuid, exclusive boolean) returns void
-language plpgsql set search_path = ''
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
-begin
-  with dead as (
-    delete from sweephand.open o using unnest(ids) w(id), sweephand.leases l
-    where o.id = w.id and l.id = w.id and l.token = $2 and l.created_at = o.created_at and o.expires_at <= now()
-    returning o.*)
-  insert into sweephand.finished (id, type, status, created_at, run_at, attempt, crashes, lost, token, reason)
-  select d.id, d.type, 'failed', d.created_at, d.run_at, d.attempt, d.crashes, d.lost, d.token,
-         sweephand.expired_reason(d.attempt)
-  from dead d;
-  delete from sweephand.leases l using unnest(ids) w(id)
-  where l.id = w.id and l.token = $2 and not exists (
-    select from sweephand.open o
-    where o.id = w.id and o.created_at = l.created_at and o.run_at <= now() and (o.crashes < 2 or exclusive));
-end $$;
-
--- Takes [{id, token, "to": completed | failed | pending | released | lost, result, reason, kind, error, delay_ms}]: what
--- became of each start; and {token: [id]} of other starts whose handlers have been entered. `kind` and `error` record
--- the attempt's error, `reason` ends a failed job, `delay_ms` delays a pending one's next attempt; an unstarted one was
+-- Takes [{id, token, "to": completed | failed | pending | released | lost, result, reason, kind, error, delay_ms}]:
+-- what became of each start; and {token: [id]} of other starts whose handlers have been entered. `kind` and `error` record
+-- the attempt's error, `reason` ends a failed job, `delay_ms` delays a pending one's next attempt; a released one was
 -- never entered, gives its lease back and counts nothing; a lost one was ended with its function, which counts as a
 -- crash at once.
--- Answers {verdicts: [[id, verdict, wait_ms]]} of those that are not simply finished now: settled, with wait_ms until it
+-- Answers {verdicts: [[id, verdict, wait_ms]]} of those that are not simply finished by this call: settled, with wait_ms
+-- until it
 -- is due again; lost: the lease was no longer this token's, or its job is gone, nothing was changed; busy: another
 -- transaction holds the job, ask again. Asked again it answers the same.
 create function public.sweephand_settle_v1(outcomes jsonb, entered jsonb default null) returns jsonb
-language plpgsql security definer set search_path = '' set lock_timeout = '50ms'
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $$
 declare
+  moment timestamptz := sweephand.clock();
   asked uuid[];
   part record;
 begin
   if entered is not null then
-    perform sweephand.note_entries(entered);
+    perform sweephand.note_entered(entered);
   end if;
   if outcomes @> '[{"to": "lost"}]' then
     with gone as (
       update sweephand.leases l
-      set entered = true, started_at = least(l.started_at, now() - interval '2 us'), until = now() - interval '1 us'
+      set entered = true, started_at = least(l.started_at, moment - interval '2 us'), until = moment - interval '1 us'
       from jsonb_to_recordset(outcomes) as o(id uuid, token uuid, "to" text)
       where o."to" = 'lost' and l.id = o.id and l.token = o.token
       returning l.id)
@@ -566,7 +528,7 @@ begin
     select * into part from sweephand.settle(outcomes, asked);
   end;
   if cardinality(part.settled) = jsonb_array_length(outcomes) then
-    return jsonb_build_object('verdicts', part.told);
+    return jsonb_build_object('verdicts', part.verdicts);
   end if;
 
   -- Some leases were not there to settle: see, in a new snapshot, whether these tokens had settled them before, whether
@@ -574,7 +536,7 @@ begin
   perform sweephand.drop_orphans(array(
     select (e ->> 'id')::uuid from jsonb_array_elements(outcomes) as a(e)
     where (e ->> 'id')::uuid <> all (part.settled)));
-  return jsonb_build_object('verdicts', part.told || (
+  return jsonb_build_object('verdicts', part.verdicts || (
     select coalesce(jsonb_agg(jsonb_build_array(w.id, case
              when o.id is not null then 'settled' when l.id is not null then 'busy' else 'lost' end,
              sweephand.ms_until(o.run_at))), '[]')
@@ -587,67 +549,48 @@ begin
 end $$;
 
 -- Settles these outcomes, of the ids in `only` where that is not null, whose leases are there and belong to their jobs'
--- lives. What the ends of an attempt say is written from the row that was changed, and from no other.
--- Raises SH001 where a lease was ended meanwhile by another call.
-create function sweephand.settle(outcomes jsonb, "only" uuid[], out settled uuid[], out told jsonb)
-language plpgsql set search_path = ''
-set jit = off set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+-- lives. Answers the ids that it settled, and the verdicts on those of them that are pending now. Waits for locks.
+-- Raises SH001 where another call has ended a lease meanwhile.
+create function sweephand.settle(outcomes jsonb, "only" uuid[], out settled uuid[], out verdicts jsonb)
+language plpgsql as $$
 declare
-  changed bigint;
+  moment timestamptz := sweephand.clock();
+  final sweephand.ending[];
+  pending sweephand.ending[];
+  unrun uuid[];
+  tokens uuid[];
 begin
-  with o as materialized (
-    select o.id, o.token, o."to", o.result, o.reason, o.kind, o.error, coalesce(o.delay_ms, 0) as delay_ms,
-           l.ctid as lease, l.created_at, l.started_at
+  select array_agg(e.ending) filter (where e."to" in ('completed', 'failed')),
+         array_agg(e.ending) filter (where e."to" = 'pending'),
+         array_agg(e.id) filter (where e."to" = 'released'), array_agg(e.token) filter (where e."to" = 'released')
+  into final, pending, unrun, tokens
+  from (
+    select o.id, o.token, o."to", row(
+             o.id, l.created_at, o.token, o."to", 1, 0, 0, l.started_at,
+             moment + coalesce(o.delay_ms, 0) * interval '1 ms', o.token, o.reason, o.result, o.kind, o.error
+           )::sweephand.ending as ending
     from jsonb_to_recordset(outcomes) as o(
       id uuid, token uuid, "to" text, result jsonb, reason text, kind text, error text, delay_ms bigint)
     join sweephand.leases l on l.id = o.id and l.token = o.token
     where "only" is null or o.id = any ("only")
-    order by o.id)
-  , again as (
-    update sweephand.open x
-    set attempt = x.attempt + 1, token = o.token, run_at = now() + o.delay_ms * interval '1 ms'
-    from o where o."to" = 'pending' and x.id = o.id and x.created_at = o.created_at
-    returning x.id, x.attempt, o.token, o.lease, o.kind, o.error, o.delay_ms as wait)
-  , done as (
-    delete from sweephand.open x
-    using o where o."to" in ('completed', 'failed') and x.id = o.id and x.created_at = o.created_at
-    returning x.id, x.type, x.created_at, x.run_at, (x.attempt + 1)::smallint as attempt, x.crashes, x.lost,
-              o.token, o.lease, o.started_at, o."to", o.reason, o.result, o.kind, o.error)
-  , mine as (
-    select a.id, a.token, a.lease, a.wait from again a
-    union all select d.id, d.token, d.lease, null from done d
-    union all select o.id, o.token, o.lease, 0 from o where o."to" = 'released')
-  , gone as (
-    delete from sweephand.leases l using mine m where l.ctid = m.lease and l.id = m.id and l.token = m.token
-    returning l.id, m.wait)
-  , noted as (
-    insert into sweephand.errors as e (id, attempt, kind, error)
-    select a.id, a.attempt, a.kind, a.error from again a where a.kind is not null
-    union all select d.id, d.attempt, d.kind, d.error from done d where d.kind is not null
-    on conflict (id, attempt) do update set at = excluded.at, kind = excluded.kind, error = excluded.error)
-  , ended as (
-    insert into sweephand.finished
-      (id, type, status, created_at, run_at, started_at, attempt, crashes, lost, token, reason, result)
-    select id, type, "to", created_at, run_at, started_at, attempt, crashes, lost, token, reason, result from done)
-  select coalesce(array_agg(g.id), '{}'),
-         coalesce(jsonb_agg(jsonb_build_array(g.id, 'settled', g.wait)) filter (where g.wait is not null), '[]'),
-         (select count(*) from again) + (select count(*) from done)
-           + (select count(*) from o where o."to" = 'released')
-  from gone g into settled, told, changed;
-  if changed <> cardinality(settled) then
-    raise exception 'a lease was ended meanwhile' using errcode = 'SH001';
+    order by o.id) e;
+  settled := '{}';
+  verdicts := '[]';
+  if pending is not null then
+    settled := sweephand.retry(pending);
+    verdicts := (
+      select coalesce(jsonb_agg(jsonb_build_array(e.id, 'settled', sweephand.ms_until(e.run_at))), '[]')
+      from unnest(pending) as e where e.id = any (settled));
+  end if;
+  if final is not null then
+    settled := settled || sweephand.finish(final);
+  end if;
+  if unrun is not null then
+    unrun := sweephand.release(unrun, tokens);
+    settled := settled || unrun;
+    verdicts := verdicts || (
+      select coalesce(jsonb_agg(jsonb_build_array(u.id, 'settled', 0)), '[]') from unnest(unrun) as u(id));
   end if;
 end $$;
 
-revoke all on all functions in schema sweephand from public, anon, authenticated;
-revoke all on function
-  public.sweephand_restore_v1(text[], bigint, integer, jsonb, boolean, uuid[], jsonb, boolean),
-  public.sweephand_find_unknown_types_v1(text[]), public.sweephand_set_aside_v1(jsonb),
-  public.sweephand_start_v1(uuid[], uuid, jsonb, boolean, bigint, jsonb), public.sweephand_settle_v1(jsonb, jsonb)
-from public, anon, authenticated;
-grant execute on function
-  public.sweephand_restore_v1(text[], bigint, integer, jsonb, boolean, uuid[], jsonb, boolean),
-  public.sweephand_find_unknown_types_v1(text[]), public.sweephand_set_aside_v1(jsonb),
-  public.sweephand_start_v1(uuid[], uuid, jsonb, boolean, bigint, jsonb), public.sweephand_settle_v1(jsonb, jsonb)
-to service_role;
+call sweephand.seal();
