@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from werkzeug import Request
 
     from sweephand.ports.drainers import Drainers
+    from sweephand.ports.record import DueSchedules
     from sweephand.ports.waker import Waker
     from sweephand.usecases.retention import Retention
     from sweephand.usecases.tick.report import Report
@@ -226,7 +227,13 @@ def restorer() -> "Restore":
     """Return what reads the record for the index; its rotation lasts as long as the process."""
     from sweephand.usecases.tick.restore import Restore
 
-    return Restore(record(), round(settings().horizon * 1000))
+    return Restore(record(), round(settings().horizon * 1000), _make_fires)
+
+
+def _make_fires(due: "DueSchedules") -> int:
+    from sweephand.usecases.tick.fires import make_fires
+
+    return make_fires(record(), handlers(), due)
 
 
 @functools.cache

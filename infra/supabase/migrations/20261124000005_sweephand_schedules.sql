@@ -161,7 +161,7 @@ create function sweephand.schedule_full(s sweephand.schedules, payload boolean) 
 $$;
 
 -- What a page tells of schedules that have a fire to make, or a change to judge, at `moment`: {now, due: [{id, revision,
--- cursor, next_fire, schedule}]}. At most 100, those that have waited longest; of one that is to be judged it has the
+-- cursor, next_fire, bytes: of its template, schedule}]}. At most 100, those that have waited longest; of one that is to be judged it has the
 -- payload too, as long as those take less than 4 MB.
 create function sweephand.due_schedules(moment timestamptz) returns jsonb language plpgsql stable as $$
 begin
@@ -173,13 +173,13 @@ begin
       from (select * from sweephand.schedules x where x.look_at <= moment order by x.look_at, x.id limit 100) s)
     select jsonb_build_object('now', moment, 'due', coalesce(jsonb_agg(jsonb_build_object(
              'id', s.id, 'revision', s.revision, 'cursor', s.cursor, 'next_fire', s.next_fire,
-             'schedule', sweephand.schedule_body(s, s.next_fire is null)) order by d.look_at, d.id), '[]'))
+             'bytes', octet_length(s.job::text), 'schedule', sweephand.schedule_body(s, s.next_fire is null)) order by d.look_at, d.id), '[]'))
     from due d join sweephand.schedules s on s.id = d.id
     where d.bytes <= 4194304 or d.id = (select x.id from due x order by x.look_at, x.id limit 1));
 end $$;
 
--- Carries out plans as sweephand_make_fires_v1 takes them. Answers [[id, type, priority, ms until due]] of what it made.
-create function sweephand.make_fires(plans jsonb) returns jsonb language plpgsql as $$
+-- Carries out plans as sweephand_make_fires_v1 takes them. Answers for how many schedules it did.
+create function sweephand.make_fires(plans jsonb) returns bigint language plpgsql as $$
 declare
   moment timestamptz := sweephand.clock();
   mine uuid[] := array(
@@ -187,10 +187,9 @@ declare
     from jsonb_to_recordset(plans) as p(id uuid, revision integer, cursor timestamptz)
     join sweephand.schedules s on s.id = p.id and s.revision = p.revision and s.cursor = p.cursor and not s.paused
     order by s.id for update of s skip locked);
-  answer jsonb;
 begin
   if cardinality(mine) = 0 then
-    return '[]';
+    return 0;
   end if;
   with plan as materialized (
     select p.* from jsonb_to_recordset(plans) as p(
@@ -213,24 +212,20 @@ begin
     from fired d
     join fire f on f.id = d.schedule_id and f.fire_at = d.fire_at
     join sweephand.schedules s on s.id = d.schedule_id
-    returning id, type, priority, run_at, schedule_id, fire_at)
+    returning schedule_id, fire_at)
   , gone as (
     delete from sweephand.fires f using plan p
     where f.schedule_id = p.id and f.fire_at < moment - sweephand.remember_fires() returning 1)
-  , advanced as (
-    update sweephand.schedules s
-    set cursor = p.decided, next_fire = p.next_fire, invalid = p.invalid,
-        look_at = case when p.invalid is null then p.look_at else moment + interval '5 minutes' end,
-        last_fire = coalesce(greatest(s.last_fire, c.last_fire), s.last_fire), made = s.made + coalesce(c.made, 0),
-        skipped = case when p.skipped = '{}' then s.skipped else sweephand.add_counts(s.skipped, p.skipped) end
-    from plan p
-    left join (select x.schedule_id, count(*) as made, max(x.fire_at) as last_fire from created x group by x.schedule_id) c
-      on c.schedule_id = p.id
-    where s.id = p.id)
-  select coalesce(jsonb_agg(jsonb_build_array(c.id, c.type, c.priority, sweephand.ms_from_now(c.run_at))
-           order by c.run_at, c.id), '[]')
-  into answer from created c;
-  return answer;
+  update sweephand.schedules s
+  set cursor = p.decided, next_fire = p.next_fire, invalid = p.invalid,
+      look_at = case when p.invalid is null then p.look_at else moment + interval '5 minutes' end,
+      last_fire = coalesce(greatest(s.last_fire, c.last_fire), s.last_fire), made = s.made + coalesce(c.made, 0),
+      skipped = case when p.skipped = '{}' then s.skipped else sweephand.add_counts(s.skipped, p.skipped) end
+  from plan p
+  left join (select x.schedule_id, count(*) as made, max(x.fire_at) as last_fire from created x group by x.schedule_id) c
+    on c.schedule_id = p.id
+  where s.id = p.id;
+  return cardinality(mine);
 end $$;
 
 -- Takes [{id, revision, cursor: what the caller planned from, fires: [[fire_at, due_at, expires_at]], skipped: {reason:
@@ -239,20 +234,20 @@ end $$;
 -- transaction holds: a later page names it again. `invalid` says why a schedule makes no jobs; it is judged again after
 -- five minutes, for another function may take it.
 -- A schedule that fails the statement is tried by itself, and its `invalid` becomes the error.
--- Answers {jobs: [[id, type, priority, ms until due]]} of the jobs that it made.
+-- Answers {done: of how many schedules it did what the caller planned, or noted why it cannot}.
 create function public.sweephand_make_fires_v1(plans jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $$
 declare
   plan jsonb;
-  jobs jsonb := '[]';
+  done bigint := 0;
 begin
   begin
-    return jsonb_build_object('jobs', sweephand.make_fires(plans));
+    return jsonb_build_object('done', sweephand.make_fires(plans));
   exception when others then null;
   end;
   for plan in select a.p from jsonb_array_elements(plans) as a(p) loop
     begin
-      jobs := jobs || sweephand.make_fires(jsonb_build_array(plan));
+      done := done + sweephand.make_fires(jsonb_build_array(plan));
     exception
       when lock_not_available or deadlock_detected then null;
       when others then
@@ -262,9 +257,10 @@ begin
           select x.id from sweephand.schedules x
           where x.id = (plan ->> 'id')::uuid and x.revision = (plan ->> 'revision')::integer
           for update skip locked));
+        done := done + 1;
     end;
   end loop;
-  return jsonb_build_object('jobs', jobs);
+  return jsonb_build_object('done', done);
 end $$;
 
 -- What a start asks before it runs jobs with an overlap mark that it has just leased with `token`, for the first time:

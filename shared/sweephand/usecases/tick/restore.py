@@ -1,9 +1,10 @@
 """Puts back into the index what the record has and the index lost: level-triggered, one page at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sweephand.domain.json_value import JsonValue
-from sweephand.ports.record import Entered, Page, Record
+from sweephand.ports.record import DueSchedules, Entered, Page, Record
 
 PAGE = 500
 """Jobs on a page: a record call of some 35 KB."""
@@ -13,6 +14,9 @@ ROTATE_EVERY = 0.25
 """Seconds between further pages while a backlog stands."""
 ROTATE_COST = 20
 """How many times as long as a page took the next one waits, from the beginning of the one to that of the other."""
+
+FIRE_CALLS = 5
+"""Calls that make fires before a page is used: enough for 500 schedules, and half a second of work."""
 
 
 def pause(took: float) -> float:
@@ -31,8 +35,11 @@ class Restore:
     good.
     """
 
-    def __init__(self, record: Record, horizon_ms: int) -> None:
-        self._record, self._horizon_ms = record, horizon_ms
+    def __init__(
+        self, record: Record, horizon_ms: int, make_fires: Callable[[DueSchedules], int] = lambda _: 0
+    ) -> None:
+        """`make_fires` makes jobs of what is due of schedules, and returns of how many of them it did."""
+        self._record, self._horizon_ms, self._make_fires = record, horizon_ms, make_fires
         self._cut: Sequence[JsonValue] = ()
 
     def first(
@@ -44,10 +51,21 @@ class Restore:
         entered: Entered | None = None,
         begins: bool = False,
     ) -> Page:
-        """Return the page of the oldest of each lane, and end what ran out; see `Record.restore`."""
+        """Return the page of the oldest of each lane, and end what ran out; see `Record.restore`.
+
+        Where schedules have fires to make, the page shows their jobs. What FIRE_CALLS calls did not make is named
+        by its `schedules`.
+        """
         page = self._record.restore(
             types, self._horizon_ms, PAGE, strict=strict, skip=skip, entered=entered, begins=begins
         )
+        for _ in range(FIRE_CALLS):
+            if page.schedules is None:
+                break
+            if not self._make_fires(page.schedules):  # another tick makes them, or another transaction holds them
+                page = replace(page, schedules=None)
+                break
+            page = _later(page, self._record.restore(types, self._horizon_ms, PAGE, strict=strict, skip=skip))
         self._cut = page.cut
         return page
 
@@ -61,3 +79,13 @@ class Restore:
         page = self._record.restore(types, self._horizon_ms, FURTHER, self._cut, skip=skip, entered=entered)
         self._cut = page.cut
         return page
+
+
+def _later(before: Page, page: Page) -> Page:
+    """Return `page`, with what `before` ended counted in."""
+    return replace(
+        page,
+        rescued=before.rescued + page.rescued,
+        failed=before.failed + page.failed,
+        bad={**before.bad, **page.bad},
+    )

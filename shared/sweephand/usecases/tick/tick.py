@@ -173,6 +173,8 @@ class Tick:
         A page that was read while one pool was full shows nothing of that pool's types.
         """
         shown = self._shown.issuperset(able)
+        if self._page.schedules is not None:
+            return True
         if self._fresh and shown:
             return False
         old = self._parts.clock.monotonic() >= self._page_at + POLL
