@@ -116,9 +116,9 @@ def test_calls_keep_their_cost(unvacuumed: psycopg.Connection, direct: Record) -
         "delete from sweephand.jobs j using sweephand.open o where o.id = j.id and o.run_at <= now()"
     )
     emptied = costs(unvacuumed)
-    page_of_cards = small["list None"]
+    page_of_summaries = small["list None"]
     for grown, once_over_the_dead in ((large, 0), (churned, 0), (emptied, DRAINED // 100)):
         for call, cost in grown.items():
-            usual = page_of_cards if call.startswith("list") else small[call]
+            usual = page_of_summaries if call.startswith("list") else small[call]
             dead = once_over_the_dead if "page" in call else 0
             assert cost <= 40 + 2.5 * usual + dead, (call, small, grown)

@@ -5,6 +5,7 @@ import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege, ObjectNotInPrerequisiteState
 
 from infra.local.services.services import Services
+from sweephand.domain.job import MAX_CRASHES
 
 OURS = (
     "select oid::regprocedure::text from pg_proc"
@@ -24,7 +25,7 @@ OURS = (
         "scheduled_at = 'infinity'",
     ],
 )
-def test_a_card_cannot_hold_nonsense(database: psycopg.Connection, columns: str) -> None:
+def test_a_job_cannot_hold_nonsense(database: psycopg.Connection, columns: str) -> None:
     """An INSERT with an impossible value fails."""
     name, _, value = columns.partition(" = ")
     fields = {"type": "'noop'"} | {name: value}
@@ -32,14 +33,14 @@ def test_a_card_cannot_hold_nonsense(database: psycopg.Connection, columns: str)
         database.execute(f"insert into sweephand.jobs ({', '.join(fields)}) values ({', '.join(fields.values())})")
 
 
-def test_a_card_is_never_changed(database: psycopg.Connection) -> None:
-    """An UPDATE of a job's card fails and says what to do instead."""
+def test_a_job_is_never_changed(database: psycopg.Connection) -> None:
+    """An UPDATE of a job's row fails and says what to do instead."""
     database.execute("insert into sweephand.jobs (type) values ('noop')")
     with pytest.raises(ObjectNotInPrerequisiteState, match="cancel the job"):
         database.execute("update sweephand.jobs set priority = 1")
 
 
-def test_deleting_a_card_deletes_all_of_the_job(database: psycopg.Connection) -> None:
+def test_deleting_a_job_deletes_all_of_it(database: psycopg.Connection) -> None:
     """No row of a deleted job stays anywhere."""
     database.execute("insert into sweephand.jobs (type) values ('noop')")
     database.execute("delete from sweephand.jobs")
@@ -81,7 +82,7 @@ def test_every_table_has_row_security(database: psycopg.Connection) -> None:
 
 
 def test_what_is_held_to_index_scans_is_not_compiled(database: psycopg.Connection) -> None:
-    """Every function that switches plans off switches JIT off too, and plans anew where it joins tables."""
+    """Every function that switches plans off switches JIT off too, and plans anew for each call."""
     rows = database.execute(
         "select oid::regproc::text, array_to_string(proconfig, ' ') from pg_proc"
         " where array_to_string(proconfig, ' ') like '%enable_hashjoin=off%'"
@@ -89,3 +90,19 @@ def test_what_is_held_to_index_scans_is_not_compiled(database: psycopg.Connectio
     assert len(rows) >= 8
     for name, settings in rows:
         assert {"jit=off", "plan_cache_mode=force_custom_plan"} <= set(settings.split()), name
+
+
+def test_calls_from_outside_hold_what_they_call(database: psycopg.Connection) -> None:
+    """Every call of ours that joins tables is held to index scans; what it calls runs under its settings."""
+    rows = database.execute(
+        "select proname, coalesce(array_to_string(proconfig, ' '), '') like '%enable_seqscan=off%' from pg_proc"
+        " where pronamespace = 'public'::regnamespace and starts_with(proname, 'sweephand_')"
+    ).fetchall()
+    free = {name for name, held in rows if not held}
+    # These read one job by its id, insert, or read one row.
+    assert free == {"sweephand_get_v1", "sweephand_create_v1", "sweephand_health_v1", "sweephand_set_aside_v1"}
+
+
+def test_python_and_sql_count_crashes_alike(database: psycopg.Connection) -> None:
+    """`MAX_CRASHES` in Python is `sweephand.max_crashes()` in SQL."""
+    assert database.execute("select sweephand.max_crashes()").fetchone() == (MAX_CRASHES,)

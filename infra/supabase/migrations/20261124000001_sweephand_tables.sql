@@ -130,7 +130,8 @@ create table sweephand.paused (
   type  text primary key,
   since timestamptz not null default sweephand.clock()
 );
-comment on table sweephand.paused is 'Job types that no tick starts: insert a row to pause a type, delete it to resume.';
+comment on table sweephand.paused is
+  'Job types that no tick starts: insert a row to pause a type, delete it to resume.';
 
 create table sweephand.ticks (
   one            boolean primary key default true check (one),
@@ -149,7 +150,8 @@ create table sweephand.aside (
   until timestamptz not null,
   error text not null
 );
-comment on table sweephand.aside is 'Jobs whose rows failed a statement that starts or settles, until they are tried again.';
+comment on table sweephand.aside is
+  'Jobs whose rows failed a statement that starts or settles, until they are tried again.';
 
 create table sweephand.installation (
   one boolean primary key default true check (one),

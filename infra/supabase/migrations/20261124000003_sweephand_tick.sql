@@ -89,13 +89,14 @@ end $$;
 -- and answered as bad, [[id, error]]: it fails neither the call nor the other rows.
 create function sweephand.sweep(out rescued integer, out failed integer, out bad jsonb) language plpgsql as $$
 declare
-  moment timestamptz := sweephand.clock();
-  late uuid[] := array(select l.id from sweephand.leases l where l.until < moment order by l.until limit 1000);
+  -- Without a parameter a plan is kept: an idle tick does not plan these again.
+  late uuid[] := array(
+    select l.id from sweephand.leases l where l.until < sweephand.clock() order by l.until limit 1000);
   old uuid[] := array(
     select o.id from sweephand.open o
-    where o.expires_at <= moment
+    where o.expires_at <= sweephand.clock()
       and not exists (select from sweephand.leases l where l.id = o.id and l.created_at = o.created_at)
-      and not exists (select from sweephand.aside a where a.id = o.id and a.until > moment)
+      and not exists (select from sweephand.aside a where a.id = o.id and a.until > sweephand.clock())
     order by o.expires_at limit 1000);
   one uuid;
   part record;
@@ -116,7 +117,7 @@ begin
           failed := failed + part.failed;
         exception when others then
           bad := bad || jsonb_build_array(jsonb_build_array(one, left(sqlerrm, 500)));
-          update sweephand.leases l set until = moment + interval '1 minute'
+          update sweephand.leases l set until = sweephand.clock() + interval '1 minute'
           where l.id = any (array(select x.id from sweephand.leases x where x.id = one for update skip locked));
         end;
       end loop;
@@ -140,7 +141,7 @@ begin
   if bad <> '[]' then
     perform sweephand.set_aside(bad);
   end if;
-  if exists (select from sweephand.idempotency i where i.created_at < moment - interval '24 hours')
+  if exists (select from sweephand.idempotency i where i.created_at < sweephand.clock() - interval '24 hours')
     or exists (select from sweephand.aside) then
     perform sweephand.forget_old();
   end if;
@@ -176,9 +177,9 @@ begin
 end $$;
 
 -- Sweeps, then reads a page: jobs that are pending and due within the horizon, of types that the caller knows and that
--- are not paused. A lane is what has one type and one priority; a page deals its rows in turns, first the oldest of each
--- lane, then their second, and so on, so that no lane hides another. Where there are more lanes than rows, a page begins
--- after the last lane that the page before showed.
+-- are not paused. A lane is what has one type and one priority; a page deals its rows in turns, first the oldest of
+-- each lane, then their second, and so on, so that no lane hides another. Where there are more lanes than rows, a page
+-- begins after the last lane that the page before showed.
 -- Takes:
 --   types       the caller's
 --   horizon_ms  how far ahead to look
@@ -206,7 +207,7 @@ declare
   seen sweephand.ticks;
   swept record;
   paused_types text[] := array(select p.type from sweephand.paused p);
-  passed uuid[] := skip || array(select a.id from sweephand.aside a where a.until > moment);
+  passed uuid[] := skip || array(select a.id from sweephand.aside a where a.until > sweephand.clock());
   lane_type text[];
   lane_priority smallint[];
   lane_at timestamptz[];
@@ -505,14 +506,16 @@ begin
 end $$;
 
 -- Takes [{id, token, "to": completed | failed | pending | released | lost, result, reason, kind, error, delay_ms}]:
--- what became of each start; and {token: [id]} of other starts whose handlers have been entered. `kind` and `error` record
--- the attempt's error, `reason` ends a failed job, `delay_ms` delays a pending one's next attempt; a released one was
--- never entered, gives its lease back and counts nothing; a lost one was ended with its function, which counts as a
--- crash at once.
--- Answers {verdicts: [[id, verdict, wait_ms]]} of those that are not simply finished by this call: settled, with wait_ms
--- until it
--- is due again; lost: the lease was no longer this token's, or its job is gone, nothing was changed; busy: another
--- transaction holds the job, ask again. Asked again it answers the same.
+-- what became of each start; and {token: [id]} of other starts whose handlers have been entered.
+--   kind, error  of the attempt, where it has an error       reason    why a failed job failed
+--   result       of a completed job                          delay_ms  until a pending job's next attempt is due
+-- A released start was never entered: its lease ends and it counts nothing. A lost start was ended with its function:
+-- it counts as a crash at once.
+-- Answers {verdicts: [[id, verdict, wait_ms]]} of those that this call did not simply finish. The verdicts:
+--   settled  the job is pending, due after wait_ms; or an earlier call had settled this start
+--   lost     the lease is no longer this token's, or its job is gone: nothing was changed
+--   busy     another transaction holds the job: nothing was changed, settle it again
+-- Asked again it answers the same. Raises what the tables refuse, and then settles none.
 create function public.sweephand_settle_v1(outcomes jsonb, entered jsonb default null) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $$
 declare

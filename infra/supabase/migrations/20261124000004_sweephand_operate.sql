@@ -1,8 +1,8 @@
 -- What operators ask for on the command line: why a job is where it is, and the deletion of old jobs, which ticks ask
 -- for too. Pausing a type needs no function: insert a row into sweephand.paused.
 
--- Takes a job's id. Answers what the record knows of why the job is where it is, or null for an unknown id. Times are in
--- ms from now; times past are negative.
+-- Takes a job's id. Answers what the record knows of why the job is where it is, or null for an unknown id. Times are
+-- in ms from now; times past are negative.
 --   {id, type, status, priority, attempt, crashes, max_retries, reason, installation, schedule: its name, fire_ms,
 --    due_ms, expires_ms, lease_ms: until the lease ends, null without one, ended_ms,
 --    error: of the attempt before, or null, paused: whether its type is, ahead: pending jobs of its type and priority

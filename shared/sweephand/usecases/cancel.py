@@ -9,8 +9,8 @@ from sweephand.usecases.read import parse_id
 def cancel(record: Record, job_id: str) -> JobJson:
     """Return the job, cancelled now or before.
 
-    The index is not asked: a member whose job is cancelled is dropped when its start says `final`.
-    Raises `JobNotFoundError`, and `NotCancellableError` with the real status when it has started or ended.
+    The index keeps its member until a tick claims it and the record's start call answers `final`.
+    Raises `JobNotFoundError`, and `NotCancellableError` with the real status when the job has started or ended.
     """
     answer = record.cancel(parse_id(job_id))
     if answer is None:

@@ -12,20 +12,20 @@ from sweephand.ports.record import Due, Record
 from sweephand.usecases.read import parse_id
 
 SILENCE_MS = 120_000
-"""After so long without a tick something is wrong with the schedule: it fires every minute."""
+"""Milliseconds without a tick after which the schedule, which fires every minute, must be broken."""
 ABSENT = "absent"
 AWAY = "away"
 UNUSED = "unused"
 NOT_ASKED = "not asked"
-ALONE_FROM = 2
-"""Crashes from which on the record starts a job by itself alone."""
+EXCLUSIVE_FROM = 2
+"""Crashes from which on the record starts a job only exclusively: with no other beside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `sweephand_explain_v1` answers, and where the index has the job: ms from now, or one of the words."""
+    """What the record knows of the job, and where the index has it: ms from now, or one of the words above."""
 
-    of: Any
+    job: Any
     index: int | str
 
 
@@ -36,16 +36,16 @@ def explain(record: Record, index: Index | None, job_id: str) -> dict[str, JsonV
         raise JobNotFoundError
     facts = Facts(found, _where(index, found))
     return {
-        "id": facts.of["id"],
-        "status": facts.of["status"],
+        "id": facts.job["id"],
+        "status": facts.job["status"],
         "because": list(sentences(facts)),
         "index": facts.index if isinstance(facts.index, str) else "due" if facts.index <= 0 else "waiting",
     }
 
 
 def sentences(facts: Facts) -> Iterator[str]:
-    """Yield the reasons, the one that matters most first."""
-    match facts.of["status"]:
+    """Yield the reasons, the most important first."""
+    match facts.job["status"]:
         case "pending":
             yield from _pending(facts)
             yield from _ticks(facts)
@@ -53,21 +53,21 @@ def sentences(facts: Facts) -> Iterator[str]:
             yield from _in_progress(facts)
             yield from _ticks(facts)
         case "completed":
-            yield f"Attempt {facts.of['attempt']} completed it {_span(-facts.of['ended_ms'])} ago."
+            yield f"Attempt {facts.job['attempt']} completed it {_span(-facts.job['ended_ms'])} ago."
         case "failed":
-            yield f"It failed {_span(-facts.of['ended_ms'])} ago: {facts.of['reason']}"
+            yield f"It failed {_span(-facts.job['ended_ms'])} ago: {facts.job['reason']}"
         case "cancelled":
-            ago = _span(-facts.of["ended_ms"])
-            yield f"It was cancelled {ago} ago, before attempt {facts.of['attempt'] + 1}."
+            ago = _span(-facts.job["ended_ms"])
+            yield f"It was cancelled {ago} ago, before attempt {facts.job['attempt'] + 1}."
 
 
 def _pending(facts: Facts) -> Iterator[str]:
-    job = facts.of
+    job = facts.job
     due, next_ = job["due_ms"], job["attempt"] + 1
     expires = job["expires_ms"]
     if job.get("aside"):
         yield (
-            f"Its row failed a statement ({job['aside']['error']}), so it is left alone for another "
+            f"Its row failed a statement ({job['aside']['error']}), so ticks pass over it for another "
             f"{_span(job['aside']['ms'])}; then it is tried again."
         )
     elif expires is not None and expires <= 0:
@@ -84,9 +84,9 @@ def _pending(facts: Facts) -> Iterator[str]:
     if job["error"]:
         yield f"Attempt {job['attempt']} ended with {job['error']}"
     if job["crashes"]:
-        alone = ", so it starts when nothing else runs beside it" if job["crashes"] >= ALONE_FROM else ""
+        exclusive = ", so it starts when nothing else runs beside it" if job["crashes"] >= EXCLUSIVE_FROM else ""
         most = _times(MAX_CRASHES + 1)
-        yield f"It was lost with its function {_times(job['crashes'])}{alone}; lost {most}, it fails."
+        yield f"It was lost with its function {_times(job['crashes'])}{exclusive}; lost {most}, it fails."
     if due > 0 and expires is not None and expires > 0:
         yield f"Not started within {_span(expires)}, it will fail as expired."
 
@@ -102,13 +102,13 @@ def _queued(facts: Facts) -> Iterator[str]:
             yield f"A tick has claimed it, or left it for later: the index holds it for another {_span(wait)}."
         case _:
             yield "It is in the index, free to be claimed."
-    if ahead := facts.of["ahead"]:
+    if ahead := facts.job["ahead"]:
         more = "1,000 or more" if ahead >= 1000 else str(ahead)  # noqa: PLR2004 - where the record stops counting
         yield f"{more} of its type and priority {'is' if ahead == 1 else 'are'} due before it."
 
 
 def _in_progress(facts: Facts) -> Iterator[str]:
-    job = facts.of
+    job = facts.job
     if job["lease_ms"] > 0:
         yield f"Attempt {job['attempt']} is running; its lease lasts another {_span(job['lease_ms'])}."
     else:
@@ -119,7 +119,7 @@ def _in_progress(facts: Facts) -> Iterator[str]:
 
 
 def _ticks(facts: Facts) -> Iterator[str]:
-    at = facts.of["tick_ms"]
+    at = facts.job["tick_ms"]
     if at is None:
         yield "No tick has been seen yet: check that the schedule calls it."
     elif -at > SILENCE_MS:

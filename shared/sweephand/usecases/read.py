@@ -1,4 +1,4 @@
-"""Read jobs: one whole, or a page of cards."""
+"""Read jobs: one in full, or a page of summaries."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -15,7 +15,7 @@ MAX_LIMIT = 200
 
 
 def parse_id(text: str) -> UUID:
-    """Return the job id in `text`; raises `JobNotFoundError` for what is no UUID, since no job can have it."""
+    """Return the job id in `text`; raises `JobNotFoundError` for a text that is no UUID, which no job can have."""
     try:
         found = UUID(text)
     except ValueError as e:
@@ -26,7 +26,7 @@ def parse_id(text: str) -> UUID:
 
 
 def get(record: Record, job_id: str) -> JobJson:
-    """Return the whole job; raises `JobNotFoundError`."""
+    """Return the job in full; raises `JobNotFoundError`."""
     job = record.get(parse_id(job_id))
     if job is None:
         raise JobNotFoundError
@@ -43,19 +43,19 @@ class ListRequest:
     cursor: str | None = None
 
 
-def list_jobs(record: Record, asked: ListRequest) -> dict[str, JsonValue]:
+def list_jobs(record: Record, request: ListRequest) -> dict[str, JsonValue]:
     """Return `{jobs, next_cursor}`, latest created first; a cursor is good for the same filters.
 
-    Raises `InvalidError` for an unknown status, an impossible type, a limit out of range or a cursor not ours.
+    Raises `InvalidError` for an unknown status, an impossible type, a limit out of range or a foreign cursor.
     """
-    limit = _limit(asked.limit)
-    if asked.status is not None and asked.status not in set(Status):
+    limit = _limit(request.limit)
+    if request.status is not None and request.status not in set(Status):
         raise InvalidError([FieldError("status", f"must be one of {', '.join(Status)}")])
-    if asked.type is not None and not NAME.match(asked.type):
+    if request.type is not None and not NAME.match(request.type):
         raise InvalidError([FieldError("type", "not the name of a handler")])
-    filters = f"{asked.status or ''}|{asked.type or ''}"
-    after = decode(asked.cursor, filters=filters) if asked.cursor is not None else None
-    listed = record.list(asked.status, asked.type, limit + 1, after)
+    filters = f"{request.status or ''}|{request.type or ''}"
+    after = decode(request.cursor, filters=filters) if request.cursor is not None else None
+    listed = record.list(request.status, request.type, limit + 1, after)
     more = len(listed.jobs) > limit
     return {
         "jobs": listed.jobs[:limit],

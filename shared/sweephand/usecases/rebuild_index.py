@@ -10,7 +10,7 @@ from sweephand.ports.record import Record
 PAGE = 1000
 """Jobs on a page."""
 TYPES = 100
-"""Types that are gone through together: at each priority they fit on one page."""
+"""Types that are read together: with ten priorities each, a page shows a job of every lane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ def sync(
 ) -> Iterator[Synced]:
     """Yield the totals after each page. A dry run changes nothing and counts what is missing.
 
-    Raises `RecordUnavailableError`, `IndexUnavailableError`; begun again it goes over the same jobs and
-    adds only what is still missing.
+    Raises `RecordUnavailableError`, `IndexUnavailableError`; a second run reads the same jobs again and adds
+    only those that are still missing.
     """
     seen = missing = 0
     for first in range(0, len(types), TYPES):

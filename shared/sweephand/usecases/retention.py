@@ -6,13 +6,13 @@ from sweephand.domain.json_value import JsonValue
 from sweephand.ports.record import Record
 
 BATCH = 1000
-"""Finished jobs that one call looks at: a transaction of some 50 ms where all of them are deleted."""
+"""Finished jobs that one call looks at: a transaction of about 50 ms when it deletes all of them."""
 SWEEP_EVERY = 600.0
-"""Seconds between two walks over all that is old."""
+"""Seconds between two walks over all old jobs."""
 
 
 class Retention:
-    """Keeps finished jobs for `keep_s` seconds. It lives as long as the process does and remembers where it was."""
+    """Keeps finished jobs for `keep_s` seconds. It lives as long as its process and remembers how far it got."""
 
     def __init__(self, record: Record, keep_s: int) -> None:
         self._record, self._keep_s = record, keep_s
@@ -26,7 +26,7 @@ class Retention:
     def step(self, now: float) -> int:
         """Make one call and return how many jobs it deleted; raises `RecordUnavailableError`.
 
-        After the call that saw the last of what is old, nothing is due for SWEEP_EVERY.
+        After the call that saw the last old job, nothing is due for SWEEP_EVERY.
         """
         pruned = self._record.prune(self._keep_s, BATCH, self._next)
         self._next = pruned.next
@@ -37,7 +37,7 @@ class Retention:
 def prune(record: Record, keep_s: int) -> Iterator[int]:
     """Delete all jobs that finished more than `keep_s` seconds ago; yield their number so far after each call.
 
-    Raises `RecordUnavailableError`; begun again it goes on with what is left.
+    Raises `RecordUnavailableError`; a second run goes on with the jobs that are left.
     """
     deleted = 0
     after: JsonValue = None
