@@ -86,10 +86,10 @@ lock: $(VENV)/.uv ## Resolve the lock files anew from pyproject.toml and package
 ARCH ?= x86_64
 
 package: setup ## Build the AWS artifacts (ARCH=arm64 HANDLERS=my_jobs)
-	@$(BIN)/python -m infra.package aws --arch $(ARCH)
+	@$(BIN)/sweephand package aws --arch $(ARCH)
 
 package-gcp: setup ## Build the sources for Google Cloud (HANDLERS=my_jobs)
-	@$(BIN)/python -m infra.package google
+	@$(BIN)/sweephand package google
 
 coldstart: setup ## Measure cold starts of the built functions beside bare ones
 	@$(BIN)/python -m tests.deploy.coldstart

@@ -1,40 +1,19 @@
 """The scheduled function."""
 
-import json
-import logging
-import os
-import sys
-import threading
-
 from werkzeug import Request, Response
 
 from sweephand import app
 from sweephand.http.endpoint import endpoint, rendered
-from sweephand.usecases.tick.report import Report
 
-log = logging.getLogger("sweephand")
+RETIRE_AFTER = 1.0
+"""Seconds that the answer has to leave before a process with a stuck handler ends."""
 
 
 @endpoint
 def tick(request: Request) -> Response:
     """Run one tick and answer with its report. Has no public route: the platform says who may call it.
 
-    The body `{"drainer": true}` comes from a tick that called for help, `{"woken": true}` from what created a job;
-    the schedule's own is anything else.
+    The report is also printed, as one line that is one JSON object: Cloud Logging reads its fields, of which
+    infra/gcp/watching.tf makes metrics.
     """
-    body = request.get_json(silent=True)
-    said = body if isinstance(body, dict) else {}
-    one = app.tick(drainer=said.get("drainer") is True, woken=said.get("woken") is True)
-    report = app.run(one)
-    # One line that is one JSON object: Cloud Logging reads its fields, infra/gcp/watching.tf makes metrics of them.
-    sys.stdout.write(json.dumps(report.json()) + "\n")
-    sys.stdout.flush()
-    if report.stuck:
-        retire(report)
-    return rendered(report.json())
-
-
-def retire(report: Report) -> None:
-    """End this process once the answer is out: a handler that could not be ended still runs in it."""
-    log.error("retiring: %d handlers passed their time limit and could not be ended", report.stuck)
-    threading.Timer(1.0, os._exit, (1,)).start()
+    return rendered(app.run_tick(request.get_json(silent=True), retire_after=RETIRE_AFTER).json())

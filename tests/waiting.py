@@ -13,5 +13,5 @@ def wait_until(true: Callable[[], object]) -> None:
 
 
 def blocked(client: "redis.Redis") -> set[str]:
-    """Return the clients of a server that wait for a kick, by their ids."""
+    """Return the clients of a server that wait for a notification, by their ids."""
     return {each["id"] for each in client.client_list() if each["cmd"] == "blpop" and "b" in each["flags"]}

@@ -34,7 +34,7 @@ function widgets(name) {
       report("lateness_p99_ms", "Maximum"),
       report("lateness_max_ms", "Maximum"),
     ]),
-    graph("Repairs", 12, 6, sums("restored", "expired_leases", "late_writes", "index_errors", "stuck", "unknown_type_count")),
+    graph("Repairs", 12, 6, sums("restored", "expired_leases", "late_writes", "index_errors", "stuck", "unknown_types_count")),
     graph("Ticks", 0, 12, [lambda("Invocations", "Sum"), lambda("Errors", "Sum"), lambda("Throttles", "Sum")]),
     graph("A tick takes (ms)", 12, 12, [report("duration_ms", "Maximum"), lambda("Duration", "Average")]),
     graph("Requests", 0, 18, [api("Count", "Sum"), api("4xx", "Sum"), api("5xx", "Sum")]),

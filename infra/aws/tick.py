@@ -1,10 +1,8 @@
 """AWS Lambda's entry to the tick. The schedule's event is no request, so there is no HTTP in it."""
 
 import contextlib
-import json
-import os
-import sys
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from sweephand import app
@@ -37,16 +35,12 @@ aws.started()
 def handler(event: Any, context: LambdaContext) -> dict[str, JsonValue]:
     """Run one tick in what is left of the invocation, log its report and metrics as one line, return the report.
 
-    Raises what a tick raises, so that Lambda counts an error. Where a handler is stuck, the process ends, which
-    counts as one too: thawed for the next tick it would still be running it.
+    Raises what a tick raises, so that Lambda counts an error. Where a handler is stuck the process ends, which
+    counts as one too.
     """
     budget = max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN)
-    said = event if isinstance(event, dict) else {}
-    one = app.tick(budget, drainer=said.get("drainer") is True, woken=said.get("woken") is True)
-    report = app.run(one)
-    line = embedded(report.json(), context.function_name, round(time.time() * 1000))
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
-    if report.stuck:
-        os._exit(1)
-    return report.json()
+
+    def line(report: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        return embedded(report, context.function_name, round(time.time() * 1000))
+
+    return app.run_tick(event, budget=budget, line=line).json()

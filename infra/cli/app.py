@@ -13,10 +13,12 @@ from sweephand.domain.errors import SweephandError
 from sweephand.settings import without_proxies
 from sweephand.version import VERSION
 
-from . import jobs
+from . import jobs, project
 from .api import colour
 from .doctor import doctor
+from .init import init
 from .operate import dev, migrate, sync, tick
+from .package import package
 from .prune import prune
 
 app = typer.Typer(
@@ -31,12 +33,14 @@ app = typer.Typer(
     Settings come from the environment, or from a file with --env: `sweephand dev` writes one to .sweephand/env.
     """,
 )
+app.command()(init)
 app.command()(dev)
 app.command()(tick)
 app.command()(sync)
 app.command()(migrate)
 app.command()(prune)
 app.command()(doctor)
+app.command()(package)
 app.add_typer(jobs.app, name="jobs")
 
 
@@ -69,6 +73,7 @@ def settings(
         name, equals, value = line.partition("=")
         if equals and not line.startswith("#"):
             os.environ.setdefault(name.strip().removeprefix("export "), _unquoted(value.strip()))
+    os.environ.setdefault("HANDLERS", project.handlers())
     os.environ.update(without_proxies(os.environ))
 
 

@@ -13,7 +13,7 @@ import typer
 from redis.exceptions import AuthenticationError, RedisError
 
 from sweephand import app
-from sweephand.adapters.redis import Server
+from sweephand.adapters.redis import RedisServer
 from sweephand.domain.errors import ConfigError, RecordSetupError, RecordUnavailableError, SweephandError
 
 from .api import colour
@@ -206,7 +206,7 @@ def _index() -> Iterator[Finding]:
         )
         return
     try:
-        client: Any = Server(url).client()
+        client: Any = RedisServer(url).client()
         info = client.info()
         now = client.time()
         client.close()
@@ -232,7 +232,7 @@ def _calls() -> Iterator[Finding]:
     """Look at how ticks are called beside the schedule, where that is set."""
     settings = app.settings()
     if settings.wake_url:
-        yield from _looked_at("waking", lambda: app.waker() and _set("WAKE_URL", settings.wake_url))
+        yield from _looked_at("waking", lambda: app.tick_trigger() and _set("WAKE_URL", settings.wake_url))
     if settings.max_drainers and not settings.drainers_url:
         said = "MAX_DRAINERS is set and DRAINERS_URL is not: a tick calls no others"
         yield Finding("drainers", ok=False, said=said)

@@ -54,13 +54,9 @@ def tick(
 
     Ctrl-C or SIGTERM starts nothing more, finishes what runs, and hands the rest back.
     """
-    one = app.tick(budget, linger, drainer=drainer)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: one.stop())
-    report = app.run(one)
-    print(json.dumps(report.json()), flush=True)  # noqa: T201 - the command's product
-    if report.stuck:
-        os._exit(1)  # a handler that could not be ended would keep the process
+        signal.signal(number, lambda *_: app.stop_ticks())
+    app.run_tick({"drainer": drainer}, budget=budget, linger=linger)
 
 
 def sync(

@@ -3,10 +3,10 @@ locals {
   settings = {
     create_job  = local.creating
     create_jobs = local.creating
-    openapi     = { HANDLERS = join(",", var.handlers) }
+    openapi     = { HANDLERS = local.handlers }
   }
   creating = {
-    HANDLERS            = join(",", var.handlers)
+    HANDLERS            = local.handlers
     LINGER_SECONDS      = tostring(var.linger)
     TICK_BUDGET_SECONDS = tostring(var.tick_budget)
     # The schedule's job, by the name that scheduler.tf gives it.
@@ -102,7 +102,7 @@ resource "google_cloudfunctions2_function" "tick" {
     environment_variables = {
       SUPABASE_URL        = var.supabase_url
       STORE               = var.tick_store
-      HANDLERS            = join(",", var.handlers)
+      HANDLERS            = local.handlers
       MAIL_FROM           = var.mail_from
       STORAGE_PREFIXES    = join(",", var.storage_prefixes)
       TICK_BUDGET_SECONDS = tostring(var.tick_budget)

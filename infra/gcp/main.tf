@@ -1,6 +1,13 @@
 # The list of functions, routes and triggers is serverless.yml, here as everywhere.
 locals {
-  functions = yamldecode(file("${path.module}/../../serverless.yml")).functions
+  document  = yamldecode(file("${path.module}/../../serverless.yml"))
+  functions = local.document.functions
+
+  # There it is text, or the default of an environment variable: ${env:HANDLERS, 'handlers'}.
+  handlers = var.handlers != null ? join(",", var.handlers) : try(
+    regex("^\\$\\{env:HANDLERS, '([^']*)'\\}$", local.document.params.default.handlers)[0],
+    local.document.params.default.handlers,
+  )
 
   # Each function but the scheduled one answers requests.
   api = toset([for name, each in local.functions : name if name != "tick"])

@@ -42,9 +42,9 @@ variable "secret_version" {
 }
 
 variable "handlers" {
-  description = "Modules with further handlers; `make package-gcp` must have been given the same HANDLERS."
+  description = "Modules with further handlers, as the artifacts were built with; null: those of serverless.yml."
   type        = list(string)
-  default     = []
+  default     = null
 }
 
 variable "cors_origins" {

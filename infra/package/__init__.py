@@ -1,4 +1,4 @@
-"""Builds what is deployed, from the lock files: `python -m infra.package aws` and `… google`.
+"""Builds what is deployed, from the lock files: `sweephand package aws` and `… google`.
 
 pick files → install wheels → compile → zip → check. The same input gives the same bytes.
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 from sweephand.handlers.registry import BUILT_IN
 from sweephand.layout import PACKAGE, ROOT
 
-from . import archive, bytecode, handlers_check, tree
+from . import archive, bytecode, handlers_check, locks, tree
 from .errors import PackageError
 from .target import Target
 
@@ -30,6 +30,8 @@ class Kind:
     """MB that its zip may have, without bytecode. CONTRIBUTING.md says where the numbers come from."""
     wheels: bool = True
     """Whether the packages go in; Google's builder installs them from the list instead."""
+    runs_handlers: bool = False
+    """Whether handlers run there, and so what they import has to be there."""
     checks_payloads: bool = False
     """Whether every handler's payload model must be importable with nothing else installed."""
 
@@ -47,6 +49,7 @@ AWS = (
         REQUIREMENTS / "aws-tick.txt",
         ("sweephand", FONTS, *_AWS, "sweephand/infra/aws/tick.py", "sweephand/infra/aws/metrics.py"),
         goal=40,
+        runs_handlers=True,
     ),
 )
 GOOGLE = (
@@ -57,6 +60,7 @@ GOOGLE = (
         ("main.py", "sweephand", "sweephand/functions", FONTS),
         goal=4,
         wheels=False,
+        runs_handlers=True,
     ),
 )
 
@@ -91,21 +95,32 @@ class Built:
         return "\n".join(lines)
 
 
-def build(
-    kind: Kind, target: Target, out: Path, *, handlers: Sequence[str] = (), source: Path | None = None
+def build(  # noqa: PLR0913 - each is one part of the input, by name
+    kind: Kind,
+    target: Target,
+    out: Path,
+    *,
+    handlers: Sequence[str] = (),
+    source: Path | None = None,
+    own_lock: Path | None = None,
 ) -> Built:
     """Write `kind`'s zip into `out` and return it.
 
     `handlers` are the modules of HANDLERS, whose files are taken from `source`, by default the current folder.
+    `own_lock` is a lock file of further packages, for the artifact that runs handlers.
     Raises `PackageError`, and writes nothing then.
     """
     source = source or Path.cwd()
     with tempfile.TemporaryDirectory(prefix="sweephand-package-") as scratch:
         folder = Path(scratch) / "tree"
+        lock = kind.requirements
+        if own_lock is not None and kind.runs_handlers:
+            lock = Path(scratch) / lock.name
+            lock.write_text(locks.joined(kind.requirements, own_lock), "utf-8")
         _lay_out(kind, folder, handlers, source)
         compiled = 0
         if kind.wheels:
-            tree.install(kind.requirements, folder, target)
+            tree.install(lock, folder, target)
             if kind.checks_payloads:
                 # Another target's wheels cannot be imported here, so its check gets this machine's.
                 importable = folder if target == Target.here() else Path(scratch) / "check"
@@ -116,7 +131,7 @@ def build(
             interpreter = target.interpreter()
             compiled = bytecode.compile_folder(folder, interpreter) if interpreter else 0
         else:
-            (folder / "requirements.txt").write_bytes(kind.requirements.read_bytes())
+            (folder / "requirements.txt").write_bytes(lock.read_bytes())
         file = out / f"{kind.name}.zip"
         archive.write(folder, file)
     return Built(kind, target, file, compiled)

@@ -46,7 +46,7 @@ def _told(module: str, missing: str | None, at: str, error: str) -> str:
     if missing is None:
         return f"HANDLERS: {module} cannot be imported ({at}): {error}"
     if module == missing or module.startswith(f"{missing}."):
-        return f"HANDLERS: there is no module {missing}; it is looked for in the folder where `make package` is run"
+        return f"HANDLERS: there is no module {missing} in the folder where `sweephand package` is run"
     return (
         f"HANDLERS: {module} imports {missing} ({at}), which the API's artifact does not carry: import it inside "
         "the function that needs it, so that a payload can be checked without it"

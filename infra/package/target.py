@@ -56,7 +56,7 @@ def uv() -> str:
     beside = Path(sys.executable).parent / "uv"
     found = str(beside) if beside.exists() else shutil.which("uv")
     if found is None:
-        raise PackageError("uv is not installed: `make setup` installs it")
+        raise PackageError("uv is not installed: `pip install uv`, which the `local` extra brings")
     return found
 
 

@@ -5,6 +5,7 @@ What is made is kept for as long as the process lives, so that a warm function f
 
 import functools
 import gc
+import json
 import logging
 import os
 import sys
@@ -19,32 +20,34 @@ from uuid import UUID
 from sweephand import settings as settings_module
 from sweephand.adapters.background import Threads
 from sweephand.adapters.clock import SystemClock
+from sweephand.domain.attempt import Attempt
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.handler import Context, Handler, Isolation
+from sweephand.domain.services import Mailer, ObjectStore
 from sweephand.handlers import registry
 from sweephand.http import auth
 from sweephand.ports.index import Index
-from sweephand.ports.mail import Mailer
-from sweephand.ports.objects import ObjectStore
 from sweephand.ports.record import Record, Rpc
-from sweephand.ports.runner import Runner, Work
+from sweephand.ports.runner import Runner
 from sweephand.usecases.announce import Announcer, Reach
 from sweephand.usecases.create import CreateJobs
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+    from collections.abc import Callable
 
     from werkzeug import Request
 
-    from sweephand.ports.drainers import Drainers
+    from sweephand.domain.json_value import JsonValue
     from sweephand.ports.record import DueSchedules
-    from sweephand.ports.waker import Waker
+    from sweephand.ports.tick_trigger import TickTrigger
     from sweephand.usecases.retention import Retention
+    from sweephand.usecases.tick.pages import PageReader
     from sweephand.usecases.tick.report import Report
-    from sweephand.usecases.tick.restore import Restore
     from sweephand.usecases.tick.tick import Tick
 
 
+log = logging.getLogger("sweephand")
 _open = ExitStack()
 _making = threading.Lock()
 _ending = threading.Event()
@@ -105,9 +108,9 @@ def index() -> Index | None:
         return None
     from sweephand.adapters import redis
 
-    made = redis.RedisIndex(redis.Server(settings().redis_url))
-    _open.callback(made.close)
-    return made
+    server = redis.RedisServer(settings().redis_url)
+    _open.callback(server.close)
+    return Index(server)
 
 
 def close() -> None:
@@ -116,7 +119,7 @@ def close() -> None:
 
 
 def creator() -> CreateJobs:
-    """Return what creates jobs; one for all threads, as it remembers which tick was called."""
+    """Return what creates jobs; one for all threads, as it remembers when it triggered a tick."""
     with _making:
         return _creator()
 
@@ -128,13 +131,13 @@ def _creator() -> CreateJobs:
 
 @functools.cache
 def announcer() -> Announcer:
-    """Return what tells of new jobs."""
+    """Return what announces new jobs."""
     reach = Reach(
         round(settings().horizon * 1000),
         round(min(settings().linger, settings().tick_budget, SCHEDULE) * 1000),
     )
-    called = waker if settings().wake_url else None
-    return Announcer(index(), called, reach, SystemClock(), background(), threading.Lock())
+    trigger = tick_trigger if settings().wake_url else None
+    return Announcer(index(), trigger, reach, SystemClock(), background(), threading.Lock())
 
 
 @functools.cache
@@ -144,11 +147,11 @@ def background() -> Threads:
 
 
 @functools.cache
-def waker() -> "Waker":
-    """Return what wakes a tick for a new job when none is awake; raises `ConfigError` for a WAKE_URL of no kind."""
-    from sweephand.adapters.wake import open_waker
+def tick_trigger() -> "TickTrigger":
+    """Return what starts a tick for a new job; raises `ConfigError` for a WAKE_URL of no kind."""
+    from sweephand.adapters.trigger_tick import open_trigger
 
-    return open_waker(settings().wake_url)
+    return open_trigger(settings().wake_url)
 
 
 def caller(request: "Request") -> auth.Caller:
@@ -183,13 +186,13 @@ def _with_scheme(host: str | None) -> str | None:
     return f"http://{host}" if host and "://" not in host else host
 
 
-def context(work: Work) -> Context:
+def context(attempt: Attempt) -> Context:
     """Return what a handler is told of its attempt."""
     return Context(
-        job_id=UUID(work.start.id),
-        attempt=work.start.attempt,
-        deadline=time.monotonic() + work.handler.timeout,
-        log=_logger(work.handler.name),
+        job_id=UUID(attempt.claim.id),
+        attempt=attempt.number,
+        deadline=time.monotonic() + attempt.handler.timeout,
+        log=_logger(attempt.handler.name),
         objects=objects(),
         mail=mailer(),
     )
@@ -223,11 +226,11 @@ def _child_environment() -> dict[str, str]:
 
 
 @functools.cache
-def restorer() -> "Restore":
-    """Return what reads the record for the index; its rotation lasts as long as the process."""
-    from sweephand.usecases.tick.restore import Restore
+def page_reader() -> "PageReader":
+    """Return what reads the record's pages; its rotation lasts as long as the process."""
+    from sweephand.usecases.tick.pages import PageReader
 
-    return Restore(record(), round(settings().horizon * 1000), _make_fires)
+    return PageReader(record(), round(settings().horizon * 1000), _make_fires)
 
 
 def _make_fires(due: "DueSchedules") -> int:
@@ -237,9 +240,9 @@ def _make_fires(due: "DueSchedules") -> int:
 
 
 @functools.cache
-def drainers() -> "Drainers | None":
-    """Return what calls further drainers, or None where there is no DRAINERS_URL."""
-    from sweephand.adapters.call_drainers import open_drainers
+def drainers() -> "TickTrigger | None":
+    """Return what starts drainers, or None without a DRAINERS_URL; raises `ConfigError` for one of no kind."""
+    from sweephand.adapters.trigger_tick import open_drainers
 
     if not settings().drainers_url:
         return None
@@ -256,15 +259,16 @@ def retention() -> "Retention | None":
 
 
 def tick(
-    budget: float | None = None, linger: float | None = None, *, drainer: bool = False, woken: bool = False
+    budget: float | None = None, linger: float | None = None, *, drainer: bool = False, triggered: bool = False
 ) -> "Tick":
     """Return a tick that works for at most `budget` seconds and lingers for `linger` of them.
 
-    Each is at most what the settings say, and that by default. A `drainer` was called by a tick: it does not linger
-    and calls no others. One that was `woken` for a new job calls no others either.
+    Each is at most what the settings say, and that by default. A `drainer` was started by a tick: it does not
+    linger, and starts no drainers. A tick that was `triggered` for a new job starts no drainers either.
     Raises `ConfigError` when a handler's time limit would not fit into TICK_BUDGET_SECONDS.
     """
-    from sweephand.usecases.tick.parts import MARGIN, Dependencies, Limits
+    from sweephand.usecases.tick.budget import MARGIN, Limits
+    from sweephand.usecases.tick.dependencies import Dependencies
     from sweephand.usecases.tick.tick import Tick
 
     most = settings()
@@ -278,16 +282,52 @@ def tick(
     clock = SystemClock()
     horizon_ms = round(most.horizon * 1000)
     parts = Dependencies(
-        *(record(), index(), clock, clock, handlers(), runners(), restorer(), horizon_ms, background()),
+        *(record(), index(), clock, clock, handlers(), runners(), page_reader(), horizon_ms, background()),
         drainers(),
         retention(),
     )
     limits = Limits(
         most.tick_budget if budget is None else min(budget, most.tick_budget),
         0 if drainer else most.linger if linger is None else min(linger, most.linger),
-        0 if drainer or woken else most.max_drainers,
+        0 if drainer or triggered else most.max_drainers,
     )
     return Tick(parts, limits)
+
+
+def run_tick(
+    event: object = None,
+    *,
+    budget: float | None = None,
+    linger: float | None = None,
+    line: "Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue]]" = dict,
+    retire_after: float = 0,
+) -> "Report":
+    """Run one tick to its end, print its report as one line of JSON, and return the report.
+
+    `event` is what the caller was called with: `{"drainer": true}` comes from a tick that called for help,
+    `{"triggered": true}` from what created a job; the schedule's is anything else. `line` makes of the report what
+    is printed. Where a handler could not be ended, this process ends `retire_after` seconds later: a function
+    that is thawed for the next tick would still be running that handler.
+
+    Raises `ConfigError`, and what a tick raises when the record was away.
+    """
+    flags = event if isinstance(event, dict) else {}
+    report = run(
+        tick(budget, linger, drainer=flags.get("drainer") is True, triggered=flags.get("triggered") is True)
+    )
+    sys.stdout.write(json.dumps(line(report.json())) + "\n")
+    sys.stdout.flush()
+    if report.stuck:
+        log.error("retiring: %d handlers passed their time limit and could not be ended", report.stuck)
+        _retire(retire_after)
+    return report
+
+
+def _retire(after: float) -> None:
+    if after:
+        threading.Timer(after, os._exit, (1,)).start()
+    else:
+        os._exit(1)
 
 
 def stop_ticks() -> None:

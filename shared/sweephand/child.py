@@ -12,10 +12,10 @@ import sys
 from typing import Any
 
 from sweephand import app
-from sweephand.adapters import entered
+from sweephand.adapters import running_jobs
 from sweephand.adapters.run_thread import in_thread
-from sweephand.ports.record import Start
-from sweephand.ports.runner import Work
+from sweephand.domain.attempt import Attempt, Claim
+from sweephand.domain.handler import Handler
 
 
 def main() -> None:
@@ -23,18 +23,33 @@ def main() -> None:
     end_with_parent()
     answers = os.dup(1)
     os.dup2(2, 1)  # what a handler prints must not stand between two answers
-    if os.environ.get(entered.LABELLED):
-        entered.label_output()
+    if os.environ.get(running_jobs.LABELLED):
+        running_jobs.label_output()
     handlers = app.handlers()
     perform = in_thread(app.context)
     os.write(answers, bytes(4))  # an empty message: ready
     while request := _message(sys.stdin.fileno()):
-        start = Start(
-            request["job_id"], request["type"], request["attempt"], 0, 0, 0, 0, request["payload"], token=""
-        )
-        outcome = perform(Work(start, handlers[start.type], request["enter_by"]))
+        outcome = perform(_attempt(request, handlers[request["type"]]))
         body = json.dumps({"kind": type(outcome).__name__} | dataclasses.asdict(outcome)).encode()
         os.write(answers, len(body).to_bytes(4, "big") + body)
+
+
+def _attempt(request: dict[str, Any], handler: Handler) -> Attempt:
+    """Return the attempt of a request; the parent keeps what only the settling needs."""
+    return Attempt(
+        claim=Claim(request["job_id"], request["type"], priority=0, score=0, held=0),
+        token="",
+        type=request["type"],
+        number=request["attempt"],
+        crashes=0,
+        lost=0,
+        max_retries=0,
+        late_ms=0,
+        payload=request["payload"],
+        handler=handler,
+        lease_ends=request["run_by"],
+        run_by=request["run_by"],
+    )
 
 
 def end_with_parent() -> None:

@@ -129,7 +129,7 @@ def table(figures: Mapping[str, Any]) -> str:
 
 
 def picture(figures: Mapping[str, Any]) -> str:
-    """Return a chart of jobs drained a second: ours over both transports, and the peers' best settings."""
+    """Return a chart of jobs drained a second: Sweephand over both transports, the other queues in each setting."""
     rows = [
         (f"Sweephand, {figure.removeprefix('noop, ')}", values["rate"])
         for figure, values in figures["sections"].get("drain", {}).items()
@@ -139,18 +139,18 @@ def picture(figures: Mapping[str, Any]) -> str:
         for config in peer["configs"]:
             if rate := config.get("drain", {}).get("rate"):
                 label = (
-                    f"Sweephand beside them, {config['name']}"
+                    f"Sweephand in the same harness, {config['name']}"
                     if name == "sweephand"
                     else f"{name}, {config['name']}"
                 )
-                rows.append((label[:60], rate))
+                rows.append((label, rate))
     return chart.bars(
         "No-op jobs drained a second, two cores, durable", sorted(rows, key=lambda row: -row[1]), "jobs/s"
     )
 
 
 def _draw(path: Path, figures: Mapping[str, Any]) -> None:
-    """Write what was drained as bars, and how the tables fared as lines into a file beside it."""
+    """Write the drain rates as bars into `path`, and the churn as lines into `<stem>-churn` beside it."""
     if "drain" in figures["sections"] or "peers" in figures:
         path.write_text(picture(figures))
     for name, values in figures["sections"].get("churn", {}).items():

@@ -1,34 +1,33 @@
 """What many drainers would do on a real Supabase: `python -m tests.benchmarks.capacity`.
 
-infra/README.md holds what it prints.
-
-Arithmetic from measured figures: a job takes so much CPU of a drainer, of PostgreSQL and of Redis, and so many
-bytes of WAL; whichever runs out first is the limit. No-op jobs, STORE=direct, full batches.
+infra/README.md shows the table that it prints.
+It is arithmetic on measured figures. Each job takes processor time of a drainer, of PostgreSQL and of Redis,
+and bytes of WAL; whichever runs out first is the limit. The jobs are no-op jobs in full batches, with STORE=direct.
 """
 
 from dataclasses import dataclass
 
 DRAINER_US = 22.0
-"""CPU of a drainer a job, its start included: `make bench ONLY=growth`, 200,000 jobs."""
+"""A drainer's processor time for each job, its own start included: `make bench ONLY=growth`, 200,000 jobs."""
 RECORD_US = 27.0
-"""CPU of PostgreSQL a job: start, settle, commits, WAL and vacuum; the same run."""
+"""PostgreSQL's processor time for each job: start, settle, commits, WAL and vacuum. From the same run."""
 INDEX_US = 4.4
-"""CPU of Redis a job, which has one thread for it; the same run."""
+"""Redis' processor time for each job, all on its one thread. From the same run."""
 WAL_BYTES = 840.0
-"""WAL a job; the same run. Full pages after a checkpoint come on top."""
+"""WAL for each job, without the full pages that follow a checkpoint. From the same run."""
 CONNECTIONS = 4
-"""Calls of the record that one drainer makes at once: two starts, a settle and a look for what the index lost."""
+"""How many calls of the record a drainer has open at most: two starts, a settle and a restore."""
 VCPU = 1024 / 1769
-"""Of a drainer: `tickMemory` MB of the 1,769 that are one vCPU (docs.aws.amazon.com/lambda: memory)."""
+"""A drainer's share of a processor: Lambda gives one vCPU for 1,769 MB (docs.aws.amazon.com/lambda: memory)."""
 BATCH = 500
 UPSTASH_COMMANDS = 10_000
-"""Commands a second at most (upstash.com/docs/redis/overall/billing); one claims a batch."""
+"""The most commands a second (upstash.com/docs/redis/overall/billing). One command claims a batch."""
 DRAINERS = (1, 10, 100)
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A Supabase compute size: cores, MB a second that its disk can always write, connections of its pooler."""
+    """A Supabase compute size: cores, the MB a second that its disk can write all day, its pooler's connections."""
 
     name: str
     cores: int
@@ -46,16 +45,16 @@ SIZES = (
     Size("4XL", 16, 594, 3000),
     Size("16XL", 64, 2375, 12_000),
 )
-"""Cores and connections: supabase.com/docs/guides/platform/compute-add-ons; disks, what they write for ever:
-supabase.com/docs/guides/troubleshooting/interpreting-supabase-grafana-io-charts-MUynDR; both as stored in November
-2026. A core of theirs is taken for one of ours; up to Medium they are shared."""
+"""Cores and connections are from supabase.com/docs/guides/platform/compute-add-ons, the disks' baseline rates from
+supabase.com/docs/guides/troubleshooting/interpreting-supabase-grafana-io-charts-MUynDR, both of November 2026.
+A core there counts as one of the machine that measured. Sizes up to Medium share their cores with others."""
 
 
 def rate(size: Size, drainers: int) -> tuple[float, str]:
-    """Return how many jobs a second so many drainers complete, and what keeps them from more."""
-    able = min(drainers, size.connections // CONNECTIONS)
+    """Return how many jobs a second `drainers` would complete, and what limits them."""
+    connected = min(drainers, size.connections // CONNECTIONS)
     return min(
-        (able * VCPU / DRAINER_US * 1e6, "drainers" if able == drainers else "connections"),
+        (connected * VCPU / DRAINER_US * 1e6, "drainers" if connected == drainers else "connections"),
         (size.cores / RECORD_US * 1e6, "cores"),
         (size.disk_mb * 1e6 / WAL_BYTES, "disk"),
         (1 / INDEX_US * 1e6, "Redis' thread"),

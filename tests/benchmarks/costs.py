@@ -1,8 +1,7 @@
 """What an idle day and a million jobs cost: `python -m tests.benchmarks.costs`.
 
-infra/README.md holds what it prints.
-
-Quantities come from measurements of this repository, prices from the vendors' own pages.
+infra/README.md shows the tables that it prints.
+The quantities are measured in this repository, and the prices come from the vendors' own pages.
 """
 
 from collections.abc import Sequence
@@ -10,22 +9,22 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 TICKS = 24 * 60
-"""One a minute (serverless.yml)."""
+"""Ticks in a day: one a minute (serverless.yml)."""
 REDIS_COMMANDS = 1
 RECORD_CALLS = 1
-"""Of an idle tick in a warm process: tests/deploy/test_lambda_tick.py counts both."""
+"""What an idle tick makes in a warm process: tests/deploy/test_lambda_tick.py counts both."""
 TICK_MS = 10
-"""An idle tick in a warm process, `make coldstart`, with PostgreSQL and Valkey on the same machine."""
+"""How long an idle tick takes in a warm process beside PostgreSQL and Valkey: `make coldstart`."""
 ROUND_TRIP_MS = 20
-"""What the network adds to each of its two calls, within one region; the one figure here that is assumed."""
+"""What the network of one region adds to each of a tick's two calls. Assumed; every other figure is measured."""
 TICK_GB = 1.0
-"""Memory of tick (`tickMemory`)."""
+"""Memory of the tick function (`tickMemory`)."""
 API_GB = 0.5
 """Memory of the HTTP functions (`apiMemory`)."""
 CREATE_MS = 4.1
-"""`POST /jobs`, one client, through PostgREST: p50 of `make bench ONLY=create`."""
+"""The p50 of `POST /jobs` with one client, through PostgREST: `make bench ONLY=create`."""
 DRAINED_A_SECOND = 24_400
-"""No-op jobs through PostgREST by one drainer: `make bench ONLY=drain`. A handler's own time comes on top."""
+"""No-op jobs of one drainer through PostgREST: `make bench ONLY=drain`. A real handler adds its own time."""
 BATCH = 500
 """Jobs in one claim, one start and one settle under a backlog (shared/sweephand/usecases/tick)."""
 DAYS = 30
@@ -33,7 +32,7 @@ DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one unit costs above what is free."""
+    """The price of `unit` units, and the page that names it. Free tiers are left out."""
 
     dollars: float
     unit: float
@@ -48,11 +47,11 @@ HTTP_API = Price(
     "docs.aws.amazon.com/whitepapers/latest/best-practices-api-gateway-private-apis-integration/cost-optimization.html",
 )
 UPSTASH = Price(0.20, 1e5, "upstash.com/docs/redis/overall/billing")
-"""All as stored in November 2026, for x86 in us-east-1; free tiers are left out."""
+"""All prices are of November 2026, for x86 in us-east-1."""
 
 
 def idle_day() -> str:
-    """Return the table of an idle day in Markdown."""
+    """Return the table of an idle day, in Markdown."""
     seconds = TICKS * (TICK_MS + 2 * ROUND_TRIP_MS) / 1000 * TICK_GB
     rows: list[Row] = [
         ("Lambda requests", TICKS, LAMBDA_REQUESTS),
@@ -64,9 +63,10 @@ def idle_day() -> str:
 
 
 def million_jobs() -> str:
-    """Return the table of a million no-op jobs in Markdown: each created by a request of its own, then drained.
+    """Return the table of a million no-op jobs, in Markdown.
 
-    They are drained under a backlog, in full batches: ticks that find a few at a time make more calls a job.
+    A request of its own creates each job, and ticks drain them in full batches.
+    A tick that finds only a few jobs makes more calls for each.
     """
     jobs = 1_000_000
     create = jobs * (CREATE_MS + 2 * ROUND_TRIP_MS) / 1000 * API_GB
@@ -92,8 +92,8 @@ def _table(title: str, unit: str, rows: Sequence[Row], times: int) -> str:
             lines.append(f"| {name} | {count:,.0f} | in Supabase's plan | |")
         else:
             cost = count * times * price.dollars / price.unit
-            said = f"${price.dollars:g} for {price.unit:,.0f} ({price.source})"
-            lines.append(f"| {name} | {count:,.0f} | {cost:.2f} | {said} |")
+            rate = f"${price.dollars:g} for {price.unit:,.0f} ({price.source})"
+            lines.append(f"| {name} | {count:,.0f} | {cost:.2f} | {rate} |")
     return "\n".join(lines)
 
 

@@ -80,18 +80,29 @@ class Bed:
             f" select %s, replace(%s, '$N', n::text)::jsonb, {when} from generate_series(1, %s) n".encode(),
             (type_, payload, count),
         )
+        self._settle_tables()
+
+    def fill_types(self, types: Sequence[str], count: int) -> None:
+        """Insert jobs of these types in turns, and leave the tables as `fill` does."""
+        self.sql.execute(
+            "insert into sweephand.jobs (type) select (%s::text[])[1 + n %% %s] from generate_series(1, %s) n",
+            (list(types), len(types), count),
+        )
+        self._settle_tables()
+
+    def _settle_tables(self) -> None:
         for table in ("jobs", "open"):
             self.sql.execute(f"vacuum analyze sweephand.{table}".encode())
         self.sql.execute("checkpoint")
 
     def wait_until_asleep(self) -> None:
-        """Wait until no tick is awake (`sync_and_claim.lua`)."""
-        while any(self.redis.scan_iter("*:awake")):
+        """Wait until no tick is active (`sync_and_claim.lua`)."""
+        while any(self.redis.scan_iter("*:active")):
             time.sleep(0.05)
 
-    def index(self) -> None:
+    def index(self, **env: str) -> None:
         """Put what is due soon into the index, as creating it by the API does."""
-        self.run("-m", "sweephand", "sync", "--json")
+        self.run("-m", "sweephand", "sync", "--json", **env)
 
     def run(self, *words: str, **env: str) -> str:
         """Run Python and return what it printed."""

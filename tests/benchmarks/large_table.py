@@ -200,7 +200,7 @@ def churn(bed: Bed) -> Figures:
     settle = [sample["settle"] for sample in samples if sample["settle"]]
     sixth = max(1, len(settle) // 6)
     yield (
-        f"{minutes:g} minutes of {RATE} jobs/s in a record of {bed.scaled(ROWS):,}",
+        f"{minutes:g} minutes of {RATE} jobs/s in a record of {bed.scaled(ROWS):,} jobs",
         {
             "created": creator.created,
             "completed": sum(tick["completed"] for tick in ticks),
@@ -316,17 +316,17 @@ class _Sampler:
 
 
 def picture(title: str, samples: Sequence[Mapping[str, float]]) -> str:
-    """Return a chart of dead rows, sizes, and what a job's start and settle took."""
+    """Return a chart of the tables' dead rows and sizes, and of PostgreSQL's time for each job."""
 
     def series(names: Iterable[str], suffix: str = "") -> dict[str, list[float]]:
         return {name: [sample[f"{name}{suffix}"] for sample in samples] for name in names}
 
     hot, cold = ("open", "leases"), ("jobs", "finished")
     panels = [
-        ("Dead rows of what every job passes through", series(hot, " dead")),
-        ("MB of it, with indexes", series(hot, " mb")),
-        ("Dead rows of what is kept, and deleted by retention", series(cold, " dead")),
-        ("MB of it, with indexes", series(cold, " mb")),
-        ("us of PostgreSQL's time a job", series(("start", "settle"))),
+        ("Dead rows in the tables that every job passes through", series(hot, " dead")),
+        ("Size of these tables with their indexes, in MB", series(hot, " mb")),
+        ("Dead rows in the tables that keep a job until retention deletes it", series(cold, " dead")),
+        ("Size of these tables with their indexes, in MB", series(cold, " mb")),
+        ("PostgreSQL's time for each job, in µs", series(("start", "settle"))),
     ]
     return chart.lines(title, panels, [sample["minute"] for sample in samples])

@@ -6,13 +6,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 from PIL import Image
 
-from tests.benchmarks import large_table, profiling
+from tests.benchmarks import large_table, many_types, profiling
 from tests.benchmarks.harness import KEY, TYPES, Bed, finished, medians
 from tests.deploy import coldstart
 
@@ -88,6 +89,27 @@ def drainers(bed: Bed) -> Figures:
     for count in (1, 2, 4, 8):
         yield _drains(bed, Load("noop", 100_000, drainers=count), REPEAT)
         yield _drains(bed, Load("io_10_ms", 40_000, drainers=count), REPEAT)
+
+
+def types(bed: Bed) -> Figures:
+    """Measure what turns between 1, 10 and 1,000 types with equal backlogs cost, where 1,000 are known."""
+    for store, count in itertools.product(STORES, (1, 10, 1_000)):
+        yield (
+            f"noop of {count:,} type{'s' * (count > 1)}, {store}",
+            medians(REPEAT, partial(_drain_types, bed, store, count)),
+        )
+
+
+def _drain_types(bed: Bed, store: str, types: int) -> dict[str, float]:
+    count = bed.scaled(40_000)
+    bed.clear()
+    bed.fill_types(many_types.NAMES[:types], count)
+    bed.index(HANDLERS=many_types.__name__)
+    [report] = bed.ticks(1, STORE=store, HANDLERS=many_types.__name__)
+    done, seconds = bed.drained()
+    if done != count:
+        raise RuntimeError(f"{done} of {count} jobs were completed")
+    return {"rate": count / seconds, "seconds": seconds, "drainer_us": report["cpu_s"] / count * 1e6}
 
 
 def growth(bed: Bed) -> Figures:
@@ -235,6 +257,7 @@ def idle(bed: Bed) -> Figures:
 SECTIONS = {
     "drain": drain,
     "drainers": drainers,
+    "types": types,
     "growth": growth,
     "profile": profiling.profile,
     "create": create,

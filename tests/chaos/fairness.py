@@ -124,10 +124,10 @@ def overtaken(jobs: Iterable[Job], good: Sequence[Window]) -> list[Overtaken]:
     return list(found.values())
 
 
-def excused(found: Sequence[Overtaken], returned: Iterable[tuple[float, int]]) -> list[Overtaken]:
-    """Return those that no tick can have handed back: each that ended meanwhile excuses as many as it returned."""
+def excused(found: Sequence[Overtaken], released: Iterable[tuple[float, int]]) -> list[Overtaken]:
+    """Return those that no tick can have handed back: each that ended meanwhile excuses as many as it released."""
     left = sorted(found, key=lambda one: one.until)
-    for at, count in sorted(returned):
+    for at, count in sorted(released):
         spared = 0
         kept = []
         for one in left:

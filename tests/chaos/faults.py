@@ -426,7 +426,7 @@ class AnswersLost(Fault):
     part = Part.RECORD
 
     def begin(self, world: World) -> None:
-        world.record_proxy.swallow(rb"sweephand_(start|settle|page|create|cancel)")
+        world.record_proxy.swallow(rb"sweephand_(start|settle|restore|create|cancel)")
 
     def end(self, world: World) -> None:
         world.record_proxy.heal()

@@ -63,9 +63,9 @@ class Life:
         return self.code < 0 and self.code != -signal.SIGTERM
 
     @property
-    def returned(self) -> int:
+    def released(self) -> int:
         """How many jobs it handed back unstarted."""
-        return int(self.report.get("returned", 0))
+        return int(self.report.get("released", 0))
 
     @property
     def failed(self) -> bool:

@@ -73,8 +73,8 @@ def judge(  # noqa: PLR0913 - what was asked, done and seen
     good = fairness.windows(*run, [*outages, *witness.outages(Part.INDEX)])
     instant = [job for job in jobs if job.lane[0] in INSTANT]
     waited = fairness.waited(instant, good, pool)
-    returned = [(life.ended, life.returned) for life in lives if life.installation == 0 and life.returned]
-    overtaken = fairness.excused(fairness.overtaken(instant, good), returned)
+    released = [(life.ended, life.released) for life in lives if life.installation == 0 and life.released]
+    overtaken = fairness.excused(fairness.overtaken(instant, good), released)
     compared, short = fairness.shares(jobs, good, starts)
     drained = witness.misled(lives)
     failed = [

@@ -64,7 +64,7 @@ def test_a_second_attempt_is_in_no_order() -> None:
 
 
 def test_what_a_tick_handed_back_may_be_overtaken() -> None:
-    """A tick that ends excuses as many as it returned, and no more."""
+    """A tick that ends excuses as many as it released, and no more."""
     found = [Overtaken("a", QUICK, 24, 30), Overtaken("b", QUICK, 24, 31)]
     assert [one.id for one in excused(found, [(25, 1)])] == ["b"]
     assert len(excused(found, [(300, 10)])) == 2

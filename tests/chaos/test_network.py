@@ -43,7 +43,7 @@ def test_a_page_that_is_not_the_records_is_no_answer(body: bytes) -> None:
         rpc.close()
 
 
-@pytest.mark.parametrize("name", ["page", "start", "settle"])
+@pytest.mark.parametrize("name", ["restore", "start", "settle"])
 def test_a_lost_answer_is_asked_for_again(deployment: Deployment, record_proxy: Proxy, name: str) -> None:
     """The call was carried out and its answer lost, once: the tick asks again and nothing is done twice.
 
@@ -71,7 +71,7 @@ def test_a_create_whose_answer_is_lost_is_asked_again(deployment: Deployment, re
 def test_a_start_whose_answers_are_all_lost_costs_no_attempt(deployment: Deployment, record_proxy: Proxy) -> None:
     """The record leased the jobs and the tick never heard: it gives them back, unentered, as soon as it is heard.
 
-    Guards: `Running.disown`, which `Tick._start` calls.
+    Guards: `Settle.release_lost`, which `Start._start` calls.
     """
     for _ in range(5):
         deployment.create("note")
@@ -90,7 +90,7 @@ def test_an_index_that_became_a_replica_is_left_for_its_successor(
 ) -> None:
     """After a failover old connections still reach the old server, now read-only: the same call connects anew.
 
-    Guards: `except ReadOnlyError` in `RedisIndex._call`.
+    Guards: `ReadOnlyError` in `RedisServer.run`.
     """
     old = deployment.stack.valkey
     with Proxy(old.port) as proxy, Valkey(tmp_path / "successor", password=old.password) as successor:
@@ -115,7 +115,7 @@ def test_an_index_that_became_a_replica_is_left_for_its_successor(
 def test_a_settler_that_fails_ends_the_tick(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that nobody foresaw is raised at once: the tick does not wait for settlements that will not come.
 
-    Guards: `gone` in `Running.busy`.
+    Guards: `ended` in `Settle.unsettled`.
     """
     deployment.create("note")
 

@@ -67,7 +67,7 @@ def test_a_start_that_waited_starts_nothing_that_was_tried_meanwhile(
 ) -> None:
     """A job that another start took, ran and settled in the meantime is neither started early nor kept leased.
 
-    Guards: the second reading of `open` in `sweephand_start_v1`, with `run_at <= moment`, and its `release`.
+    Guards: the second reading of `open` in `sweephand_start_v1`, with `run_at <= moment`, and `release` after it.
     """
     first, second = sorted(made(record, a_job(), a_job()))
     with start_that_waits(clean, record, [first, second]) as call:

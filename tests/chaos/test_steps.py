@@ -10,11 +10,11 @@ import pytest
 
 from sweephand import app
 from sweephand.adapters.clock import SystemClock
-from sweephand.domain.outcome import NotRun, Outcome, Succeeded
-from sweephand.ports.runner import Work
-from sweephand.usecases.tick.pool import WorkerPool
+from sweephand.domain.attempt import Claim, NotRun, Outcome, Succeeded
+from sweephand.usecases.tick.run import WorkerPool
 from tests.chaos.conftest import Strike, wait_until_frozen
 from tests.chaos.tick import STEPS
+from tests.domain.attempts import attempt
 from tests.tick.conftest import Deployment
 
 LEASE_MARGIN = 0.5
@@ -73,7 +73,7 @@ def test_a_tick_frozen_at_any_step_enters_nothing_when_it_wakes(
 ) -> None:
     """SIGSTOP past the lease, everything done by another tick, SIGCONT: no job is entered again, nothing changes.
 
-    Guards: `Running._admit`; the token in `sweephand_settle_v1` and `sweephand_start_v1`.
+    Guards: `Run._may_run`; the token in `sweephand_settle_v1` and `sweephand_start_v1`.
     """
     jobs = [deployment.create("note") for _ in range(5)]
     process = strike(step, signal.SIGSTOP, lease_margin_ms=500)
@@ -98,7 +98,7 @@ def test_a_tick_that_wakes_does_not_enter_what_was_cancelled_meanwhile(
 ) -> None:
     """A job that was started, lost its lease to a freeze, and was cancelled is not entered when the tick goes on.
 
-    Guards: `Running._admit`.
+    Guards: `Run._may_run`.
     """
     job = deployment.create("note")
     process = strike("start.after", signal.SIGSTOP, lease_margin_ms=500)
@@ -117,11 +117,11 @@ def test_a_tick_that_wakes_does_not_enter_what_was_cancelled_meanwhile(
 
 @pytest.mark.parametrize("type_", ["note", "in_thread", "in_process"])
 def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment, type_: str) -> None:
-    """A freeze may come between the lane and the task, thread or child that enters: they look at the lease again.
+    """A freeze may come between the pool and the task, thread or child that enters: they look at the lease again.
 
     The first job is entered, so that a child is ready and idle: one that is not yet is not asked at all.
 
-    Guards: `work.enter_by` in `run_async._run`, in `run_thread.in_thread` and in `shared/sweephand/child.py`.
+    Guards: `attempt.run_by` in `run_async._run`, in `run_thread.in_thread` and in `shared/sweephand/child.py`.
     """
     jobs = [deployment.create(type_) for _ in range(2)]
     handler = app.handlers()[type_]
@@ -131,10 +131,17 @@ def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment
 
     async def enter() -> None:
         runner = app.runners()[handler.isolation]
-        lane = WorkerPool(runner, SystemClock(), lambda _work, _queued: True, lambda _work, o: outcomes.append(o))
+        pool = WorkerPool(runner, SystemClock(), lambda _it, _queued: True, lambda _it, o: outcomes.append(o))
         for start, left in zip(starts, (60, -1), strict=True):
-            lane.put([Work(start, handler, enter_by=time.monotonic() + left)])
-            while lane.busy:  # noqa: ASYNC110 - a lane has no event to wait for
+            leased = attempt(
+                claim=Claim(start.id, type_, 0, 0, 0),
+                type=type_,
+                payload=start.payload,
+                handler=handler,
+                run_by=time.monotonic() + left,
+            )
+            pool.put([leased])
+            while pool.in_flight:  # noqa: ASYNC110 - a pool has no event to wait for
                 await asyncio.sleep(0.01)
         runner.close()
 
@@ -146,7 +153,7 @@ def test_no_isolation_enters_a_job_whose_lease_is_used_up(deployment: Deployment
 def test_a_tick_keeps_few_of_what_must_start_alone(deployment: Deployment, strike: Strike) -> None:
     """A tick that dies as it runs the first such job holds one claim's worth of them, not all that there are.
 
-    Guards: SUSPECTS in `Tick`.
+    Guards: MOST in `Quarantine`.
     """
     jobs = deployment.insert("note", 300)
     deployment.sql.execute("update sweephand.open set crashes = 2, attempt = 2")
@@ -163,7 +170,7 @@ def test_a_tick_keeps_few_of_what_must_start_alone(deployment: Deployment, strik
 def test_a_terminated_tick_gives_back_what_is_leased_and_not_entered(deployment: Deployment) -> None:
     """Jobs that wait for a slot when SIGTERM comes are pending again at once; only what runs is waited for.
 
-    Guards: `Running.take_back` in `Tick._wind_up`.
+    Guards: `Run.release` in `Tick._wind_up`.
     """
     deployment.insert("slow", 800, '{"seconds": 0.3}')
     process = deployment.spawn()
@@ -171,6 +178,6 @@ def test_a_terminated_tick_gives_back_what_is_leased_and_not_entered(deployment:
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     report = json.loads(out.splitlines()[-1])
-    assert report["returned"] > 0
-    assert report["completed"] + report["returned"] == report["started"]
+    assert report["released"] > 0
+    assert report["completed"] + report["released"] == report["started"]
     assert deployment.sql.execute("select count(*) from sweephand.leases").fetchone() == (0,)

@@ -93,12 +93,12 @@ def test_a_member_that_is_further_away_than_a_claim_holds_nothing(
 
 
 def test_what_another_tick_just_handed_back_is_no_lie(witness: Witness, job: str) -> None:
-    """A tick that ends beside it and returned jobs had them when this one looked."""
+    """A tick that ends beside it and released jobs had them when this one looked."""
     life = drained()
     witness.saw_end(life)
     now = time.time()
     assert witness.misled([life])
-    assert not witness.misled([life, Life(0, NEW, now - 9, now + 1, 0, {"stopped": "budget", "returned": 7})])
+    assert not witness.misled([life, Life(0, NEW, now - 9, now + 1, 0, {"stopped": "budget", "released": 7})])
 
 
 def test_an_outage_excuses_a_tick(witness: Witness, job: str) -> None:

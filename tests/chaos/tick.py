@@ -15,10 +15,18 @@ from typing import Any
 
 from infra.cli import app as cli
 from sweephand import app
-from sweephand.usecases.tick import tick as tick_module
+from sweephand.usecases.tick import budget, claim
 
 STEPS = (
-    *("page.before", "page.after", "claim.before", "claim.after", "start.before", "start.after", "enter.before"),
+    *(
+        "restore.before",
+        "restore.after",
+        "claim.before",
+        "claim.after",
+        "start.before",
+        "start.after",
+        "enter.before",
+    ),
     *("settle.before", "settle.after"),
 )
 """Where a tick can be struck: before it asks, after it was answered, and as it enters a handler."""
@@ -76,9 +84,9 @@ def arrange(plan: Plan) -> None:
     """Put the plan into this process's app."""
     striker = Striker(plan)
     if plan.lease_margin_ms is not None:
-        tick_module.LEASE_MARGIN_MS = plan.lease_margin_ms
+        budget.LEASE_MARGIN_MS = plan.lease_margin_ms
     if plan.hold_ms is not None:
-        tick_module.HOLD_MS = plan.hold_ms
+        claim.HOLD_MS = plan.hold_ms
     if plan.skew:
         real, real_ns = time.time, time.time_ns
         time.time = lambda: real() + plan.skew
@@ -86,10 +94,10 @@ def arrange(plan: Plan) -> None:
     if not plan.step:
         return
     record: Any = app.record()
-    for name in ("page", "start", "settle"):
+    for name in ("restore", "start", "settle"):
         setattr(record, name, striker.around(getattr(record, name), name))
     index: Any = app.index()
-    index.step = striker.around(index.step, "claim")
+    index.sync_and_claim = striker.around(index.sync_and_claim, "claim")
     context = app.context
 
     def entered(*args: Any) -> Any:

@@ -171,7 +171,7 @@ class Witness:
             left
             for left in self.left
             if not any(
-                life.returned
+                life.released
                 and life.installation == left.life.installation
                 and left.life.ended - 1.5 <= life.ended <= left.life.ended + 6
                 for life in lives

@@ -19,7 +19,7 @@ from infra.local.services.valkey import Valkey
 from infra.local.serving.function_server import Functions, FunctionServer
 from infra.local.serving.routes import FILE
 from sweephand.layout import MAIN
-from sweephand.usecases.tick import tick
+from sweephand.usecases.tick import claim
 from tests.chaos.cluster import Cluster
 from tests.chaos.fleet import NEW, Fleet, StartRate
 from tests.chaos.load import Asked
@@ -105,7 +105,7 @@ class World:
         self.api_url = f"http://127.0.0.1:{self.api_proxy.port}"
         self.fleet = Fleet([first, other], self.folder, self._pace, self.rng)
         opening.callback(self.fleet.stop)
-        hold = self._pace.hold_ms or tick.HOLD_MS
+        hold = self._pace.hold_ms or claim.HOLD_MS
         installations = [
             Deployment(self.installation, stack.database_url),
             Deployment("second", self.second_url),

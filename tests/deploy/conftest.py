@@ -10,8 +10,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from infra.local.services.services import Services
 from sweephand.layout import ROOT
@@ -33,15 +35,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Build:
-    """A run of `python -m infra.package aws --here`, in the background."""
+    """A run of `sweephand package aws --here`, in the background."""
 
     def __init__(self, project: Path, folder: Path, seed: str) -> None:
         self.folder = folder
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "infra.package", "aws", "--here", "--out", folder],
+                [sys.executable, "-m", "sweephand", "package", "aws", "--here", "--out", folder],
                 cwd=project,
-                env={**os.environ, "PYTHONHASHSEED": seed, "TMPDIR": str(folder), "HANDLERS": ""},
+                env={
+                    **os.environ,
+                    "PYTHONHASHSEED": seed,
+                    "PYTHONPATH": os.pathsep.join([str(project / "shared"), str(project)]),
+                    "TMPDIR": str(folder),
+                    "HANDLERS": "",
+                },
                 stdout=log,
                 stderr=log,
             )
@@ -178,3 +186,22 @@ def service(zips: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
 def template(service: Service) -> dict[str, Any]:
     """Return the CloudFormation template."""
     return service.template()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """Serve AWS on loopback, with nothing in it: its state is this process's, whatever server was here before.
+
+    Its ValidateTemplate is told to find nothing: it takes cfn-lint's warnings for errors, and cfn-lint has a test
+    of its own here.
+    """
+    patch = pytest.MonkeyPatch()
+    patch.setattr("moto.cloudformation.models.validate_template_cfn_lint", lambda _template: [])
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")) as answer:
+        assert answer.status == 200
+    yield f"http://{host}:{port}"
+    server.stop()
+    patch.undo()

@@ -2,12 +2,10 @@
 
 import ast
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 import functions
 from tests.deploy.conftest import Service
@@ -16,23 +14,6 @@ REGION = "eu-west-1"
 # Types that it knows not, which tests/deploy/test_template.py looks at; and its server runs in this process.
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """Serve AWS on loopback.
-
-    Its ValidateTemplate is told to find nothing: it takes cfn-lint's warnings for errors, and cfn-lint has a test
-    of its own here.
-    """
-    patch = pytest.MonkeyPatch()
-    patch.setattr("moto.cloudformation.models.validate_template_cfn_lint", lambda _template: [])
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-    patch.undo()
 
 
 @pytest.fixture(scope="module")

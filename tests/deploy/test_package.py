@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.package import artifact, bytecode, tree
-from infra.package.artifact import AWS, build
+from infra.package.artifact import AWS, GOOGLE, build
 from infra.package.errors import PackageError
 from infra.package.target import Target
 from tests.deploy.conftest import Build
@@ -145,3 +145,44 @@ def test_targets_choose_their_wheels() -> None:
         options = Target("3.13", arch).install_options()
         assert any(option.startswith(platform) for option in options)
         assert "--only-binary" in options
+
+
+LOCKED = "cowsay==6.1 \\\n    --hash=sha256:274b1e6fc1b966d53976333eb90ac94cb07a450a700b455af9fbdf882244b30a\n"
+
+
+def test_own_packages_go_where_handlers_run(tmp_path: Path) -> None:
+    """A project's own lock is part of the artifact that runs handlers, each package once, and of no other."""
+    lock = tmp_path / "own.txt"
+    pydantic = next(
+        text for text in re.split(r"\n(?=\S)", GOOGLE[1].requirements.read_text()) if text.startswith("pydantic==")
+    )
+    lock.write_text(f"# mine\n{LOCKED}{pydantic}\n")
+    listed = {}
+    for kind in GOOGLE:
+        built = build(kind, Target.here(), tmp_path / "out", own_lock=lock)
+        with zipfile.ZipFile(built.file) as archive:
+            listed[kind.name] = archive.read("requirements.txt").decode()
+    assert listed["tick"] == GOOGLE[1].requirements.read_text() + LOCKED
+    assert listed["api"] == GOOGLE[0].requirements.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cowsay==6.1\n", "cowsay==6.1 lacks a version or hashes. Make it with `uv pip compile"),
+        ("cowsay>=6 --hash=sha256:00\n", "cowsay>=6 lacks a version or hashes"),
+        (
+            "pydantic==1.0 --hash=sha256:00\n",
+            r"pydantic==1.0, but Sweephand has 2[\d.]+. Make it with `uv pip compile",
+        ),
+        (None, "own.txt: No such file"),
+    ],
+)
+def test_own_packages_that_do_not_fit(tmp_path: Path, text: str | None, said: str) -> None:
+    """A lock without versions or hashes, of another version than ours, or that is missing, fails the build."""
+    lock = tmp_path / "own.txt"
+    if text is not None:
+        lock.write_text(text)
+    with pytest.raises(PackageError, match=said):
+        build(GOOGLE[1], Target.here(), tmp_path / "out", own_lock=lock)
+    assert not (tmp_path / "out").exists()

@@ -229,7 +229,8 @@ def test_alarms_ring_for_what_matters(template: Template) -> None:
 
 def test_alarms_and_dashboard_use_metrics_that_exist(template: Template) -> None:
     """Every metric of the namespace Sweephand that is watched is one that the tick's report carries."""
-    from infra.aws.metrics import NAMESPACE, UNITS  # noqa: PLC0415 - beside what it is compared with
+    from infra.aws.metrics import NAMESPACE  # noqa: PLC0415 - beside what it is compared with
+    from sweephand.usecases.tick.report import METRICS  # noqa: PLC0415 - likewise
 
     alarms = of_type(template, "AWS::CloudWatch::Alarm").values()
     watched = {each["MetricName"] for each in alarms if each["Namespace"] == NAMESPACE}
@@ -237,7 +238,7 @@ def test_alarms_and_dashboard_use_metrics_that_exist(template: Template) -> None
     for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]:
         metrics = widget["properties"]["metrics"]
         watched |= {metric[1] for metric in metrics if metric[0] == NAMESPACE}
-    assert watched <= set(UNITS)
+    assert watched <= set(METRICS)
     assert {"oldest_due_age_s", "failed", "started", "lateness_p99_ms"} <= watched
 
 

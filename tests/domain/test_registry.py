@@ -215,3 +215,46 @@ def test_payload_may_be_declared_later(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "late_handlers", raising=False)
     assert load(["late_handlers"])["a"].timeout == 30
+
+
+def test_a_handler_is_found_by_its_former_names() -> None:
+    """Each alias leads to the same handler as the name."""
+    handler("mine", payload=Payload, aliases=["my_old", "older"])(work)
+    found = load(())
+    assert found["my_old"] is found["older"] is found["mine"]
+    assert (found["mine"].name, found["mine"].aliases) == ("mine", ("my_old", "older"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"aliases": "old"}, "aliases must be a list of names, not 'old'"),
+        ({"aliases": ["Old"]}, "alias 'Old': 1 to 64 of a-z"),
+        ({"aliases": [1]}, "alias 1: 1 to 64 of a-z"),
+        ({"aliases": ["mine"]}, "aliases must differ"),
+        ({"aliases": ["a", "a"]}, "aliases must differ"),
+        ({"upgrade": {}}, "upgrade must be a function of the stored payload"),
+    ],
+)
+def test_a_history_that_cannot_be_is_refused(settings: dict[str, Any], told: str) -> None:
+    """What could not be a former name or an upgrade is an error at start-up, with the file and the line."""
+    with pytest.raises(ValueError, match=told) as refused:
+        handler("mine", payload=Payload, **settings)
+    assert "test_registry.py:" in str(refused.value)
+
+
+def test_a_former_name_belongs_to_one_function() -> None:
+    """A former name that another handler has, as a name or as an alias, is refused, and nothing is registered."""
+    handler("mine", payload=Payload, aliases=["old"])(work)
+    for name, aliases in (("old", []), ("other", ["mine"]), ("other", ["old"])):
+        with pytest.raises(ValueError, match=r"handler (mine|old): .* both want the name"):
+            handler(name, payload=Payload, aliases=aliases)(wait)
+    assert "other" not in load(())
+
+
+def test_a_function_leads_to_its_handler() -> None:
+    """The handler of a decorated function is found; another function has none."""
+    handler("mine", payload=Payload)(work)
+    assert registry.handler_of(work).name == "mine"
+    with pytest.raises(ValueError, match=r"test_registry.wait is no handler: decorate it with @handler"):
+        registry.handler_of(wait)

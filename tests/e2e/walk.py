@@ -30,9 +30,7 @@ OURS = ("SUPABASE_", "REDIS_", "SWEEPHAND_", "PYTHON", "MAKE", "MFLAGS", "VIRTUA
 def walk(clone: Path) -> None:
     """Walk the way in `clone`; raises AssertionError with what was said where it ends."""
     shutil.rmtree(clone / ".sweephand", ignore_errors=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     # One for each user: another's could not be written to.
     with (clone / f"walk-{os.geteuid()}.log").open("w+") as log:
@@ -46,19 +44,28 @@ def walk(clone: Path) -> None:
             start_new_session=True,
         )
         try:
-            _wait(lambda: "Ctrl-C" in _said(log) or make.poll() is not None, UP, log)
-            assert make.poll() is None, _said(log)
-            job = _call(port, "/jobs", JOB)["id"]
-            _wait(lambda: _call(port, f"/jobs/{job}")["status"] == "completed", DONE, log)
+            wait(lambda: "Ctrl-C" in said(log) or make.poll() is not None, UP, log)
+            assert make.poll() is None, said(log)
+            job = call(port, "/jobs", JOB)["id"]
+            wait(lambda: call(port, f"/jobs/{job}")["status"] == "completed", DONE, log)
             [letter] = (clone / ".sweephand" / "outbox").glob(f"{job}*.eml")
             assert message_from_bytes(letter.read_bytes())["Subject"] == "Hello!"
         finally:
             os.killpg(make.pid, signal.SIGINT)  # as a terminal's Ctrl-C: make gets it too
             make.wait(60)
-        _wait(lambda: not _left(clone), GONE, log)
+        wait(lambda: not left(clone), GONE, log)
 
 
-def _call(port: int, path: str, body: object = None) -> dict[str, Any]:
+def free_port() -> int:
+    """Return a port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def call(port: int, path: str, body: object = None) -> dict[str, Any]:
+    """Call the API and return its answer; POST where there is a body."""
     headers = {"Authorization": "Bearer dev-key", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
     request = Request(f"http://127.0.0.1:{port}{path}", data, headers)
@@ -67,19 +74,21 @@ def _call(port: int, path: str, body: object = None) -> dict[str, Any]:
     return found
 
 
-def _said(log: Any) -> str:
+def said(log: Any) -> str:
+    """Return what stands in the log."""
     log.seek(0)
     return str(log.read())
 
 
-def _wait(happened: Any, limit: float, log: Any) -> None:
+def wait(happened: Any, limit: float, log: Any) -> None:
+    """Wait until it has happened; raises AssertionError with the log after `limit` seconds."""
     until = time.monotonic() + limit
     while not happened():
-        assert time.monotonic() < until, _said(log)
+        assert time.monotonic() < until, said(log)
         time.sleep(0.1)
 
 
-def _left(clone: Path) -> list[int]:
+def left(clone: Path) -> list[int]:
     """Return the processes that work in the clone or name it, but for this one."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):

@@ -14,10 +14,10 @@ from botocore.httpsession import URLLib3Session
 from moto.server import ThreadedMotoServer
 
 from sweephand.domain.handler import Context
+from sweephand.domain.services import Mailer
 from sweephand.handlers.mail import ses
 from sweephand.handlers.mail.mailer import open_mailer
 from sweephand.handlers.objects.store import PrefixedObjectStore
-from sweephand.ports.mail import Mailer
 
 JOB_ID = UUID("019b76da-a800-7abc-8def-0123456789ab")
 """A UUIDv7 made on 1 January 2026 at 00:00 UTC."""
@@ -37,7 +37,7 @@ def context(*, prefixes: str = "", mail: Mailer | None = None, attempt: int = 1,
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder that its own files' jobs may use."""
+    """Return an empty folder for a job's objects."""
     made = tmp_path / "allowed"
     made.mkdir()
     return made
@@ -55,7 +55,7 @@ def moto_url() -> Iterator[str]:
 
 @pytest.fixture
 def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Yield an empty Amazon account, as the environment shows it: the endpoint's URL."""
+    """Empty moto's account, point the environment to it, and yield the endpoint's URL."""
     settings = {
         "AWS_ENDPOINT_URL": moto_url,
         "AWS_ACCESS_KEY_ID": "testing",

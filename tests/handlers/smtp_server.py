@@ -1,4 +1,4 @@
-"""A real SMTP server for the tests, which answers as it is told."""
+"""A real SMTP server for the tests, which gives the replies that a test chooses."""
 
 import asyncio
 import ssl
@@ -18,7 +18,7 @@ USER, PASSWORD = "user@example.com", "p@ss/w:rd?#%"
 
 @dataclass
 class Received:
-    """One message that the server took."""
+    """One message that the server accepted."""
 
     sender: str
     recipients: list[str]
@@ -28,7 +28,7 @@ class Received:
 
 @dataclass
 class Mailbox:
-    """What arrived, and how the server answers: a reply for MAIL, for a recipient, or for DATA."""
+    """What arrived, and the replies to give to MAIL, to each recipient and to DATA."""
 
     port: int = 0
     received: list[Received] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Mailbox:
     async def handle_MAIL(  # noqa: N802 - aiosmtpd looks for this name
         self, _server: Any, _session: Any, envelope: Any, address: str, options: Any
     ) -> str:
-        """Take the sender, or refuse as told."""
+        """Accept the sender, or give the reply that the test chose."""
         if self.sender_reply:
             return self.sender_reply
         envelope.mail_from = address
@@ -50,7 +50,7 @@ class Mailbox:
     async def handle_RCPT(  # noqa: N802 - likewise
         self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
     ) -> str:
-        """Take a recipient, or refuse as told."""
+        """Accept a recipient, or give the reply that the test chose."""
         if address in self.recipient_replies:
             return self.recipient_replies[address]
         envelope.rcpt_tos.append(address)
@@ -59,7 +59,7 @@ class Mailbox:
     async def handle_DATA(  # noqa: N802 - likewise
         self, _server: Any, session: Any, envelope: Any
     ) -> str:
-        """Keep the message, or refuse as told."""
+        """Keep the message, or give the reply that the test chose."""
         if self.data_reply:
             return self.data_reply
         message = message_from_bytes(envelope.content.replace(b"\r\n", b"\n"), policy=default)
@@ -68,7 +68,7 @@ class Mailbox:
         return "250 queued"
 
     def authenticate(self, _server: Any, session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
-        """Take one login."""
+        """Accept one login."""
         assert isinstance(data, LoginPassword)
         self.logins.append((data.login.decode(), data.password.decode(), session.ssl is not None))
         good = (data.login.decode(), data.password.decode()) == (USER, PASSWORD)

@@ -60,7 +60,7 @@ def test_html_travels_beside_the_text(tmp_path: Path) -> None:
 
 
 def test_any_script_arrives_in_seven_bits(tmp_path: Path) -> None:
-    """Subject and text may be in any script, and what is sent is ASCII all the same."""
+    """Subject and text may be in any script, and only ASCII bytes are sent."""
     subject = "Grüße, κόσμε, мир 🎉 " * 12
     message = sent(tmp_path, subject=subject.strip(), message="Zażółć\n漢字\n")
     assert message["Subject"] == subject.strip()
@@ -71,7 +71,7 @@ def test_any_script_arrives_in_seven_bits(tmp_path: Path) -> None:
 
 
 def test_many_people_can_be_addressed() -> None:
-    """Lists of receivers, copies, blind copies and a place for answers all reach the server."""
+    """Every address of to, cc, bcc and reply_to reaches the server."""
     payload = EmailPayload(
         to=["a@example.com", "b@example.com"],
         cc=["c@example.com"],

@@ -46,7 +46,7 @@ def links(reader: PdfReader) -> list[str]:
 
 
 def fonts(reader: PdfReader) -> set[str]:
-    """Return the names of the fonts on all pages, without the mark of a subset."""
+    """Return the names of the fonts on all pages, without the prefix of a subset."""
     pages: list[Any] = list(reader.pages)
     found = [font.get_object() for page in pages for font in page["/Resources"]["/Font"].values()]
     return {str(font["/BaseFont"]).partition("+")[2] for font in found}
@@ -117,7 +117,7 @@ def test_a_character_without_a_glyph_prints_as_a_box(make: Any) -> None:
 
 
 def test_the_file_says_what_it_is(make: Any) -> None:
-    """Title, maker and the job's own date stand in the metadata, the headings in the outline."""
+    """The metadata hold the title, the maker and the job's own date; the outline holds the headings."""
     reader = make("# One\n\n### Two\n\n# Three", title="Bericht — Ärger")
     assert reader.metadata.title == "Bericht — Ärger"
     assert reader.metadata.creation_date == datetime(2026, 1, 1, tzinfo=UTC)
@@ -147,7 +147,7 @@ def test_pages_break_and_are_numbered(make: Any) -> None:
         assert f"{number} / {len(reader.pages)}" in page.extract_text()
 
 
-@pytest.mark.parametrize(("page", "points"), [("A4", (595, 842)), ("OutgoingMail", (612, 792))])
+@pytest.mark.parametrize(("page", "points"), [("A4", (595, 842)), ("Letter", (612, 792))])
 def test_the_paper_is_the_one_asked_for(make: Any, page: str, points: tuple[int, int]) -> None:
     """A4 and Letter have their own sizes."""
     box = make("x", page=page).pages[0].mediabox
@@ -171,7 +171,7 @@ def test_only_web_and_mail_links_open(make: Any) -> None:
 
 
 def test_nothing_is_fetched(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images and HTML, which could reach outside, are printed as text; no file and no socket is opened."""
+    """Images and HTML are printed as text; no file and no socket is opened."""
 
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("something was fetched")
@@ -236,7 +236,7 @@ def test_a_long_table_repeats_its_head(make: Any) -> None:
 
 
 def test_a_row_higher_than_a_page_runs_on(make: Any) -> None:
-    """A cell, or a head, with more text than a page holds is continued on the next, whole."""
+    """A cell or a head with more text than a page holds continues on the next page, and no word is lost."""
     words = " ".join(f"w{n}" for n in range(3000))
     for table in (f"| a | b |\n|---|---|\n| {words} | x |", f"| {words} | b |\n|---|---|\n| a | x |"):
         reader = make(table)
@@ -245,13 +245,13 @@ def test_a_row_higher_than_a_page_runs_on(make: Any) -> None:
 
 
 def test_a_table_with_too_many_columns_gives_up(make: Any) -> None:
-    """Where a column would be narrower than two letters the job ends and says so."""
+    """A table whose columns would be narrower than two letters gives the job up, with that reason."""
     with pytest.raises(GiveUp, match="60 columns"):
         make("|a" * 60 + "|\n" + "|-" * 60 + "|\n")
 
 
 def test_a_document_without_end_gives_up(make: Any) -> None:
-    """At 500 pages the job ends and says so."""
+    """A document of more than 500 pages gives the job up, with that reason."""
     with pytest.raises(GiveUp, match="more than 500 pages"):
         make("---\n\n" * 40_000)
 
@@ -282,18 +282,18 @@ def test_a_document_without_end_gives_up(make: Any) -> None:
     ],
 )
 def test_odd_input_makes_a_document(make: Any, markdown: str) -> None:
-    """Nesting without end, broken markup, control characters and nothing at all give a document."""
+    """Endless nesting, broken markup, control characters and an empty text give a document."""
     assert len(make(markdown).pages) >= 1
 
 
 def test_a_numbered_list_keeps_its_numbers(make: Any) -> None:
-    """A list begins where its first number says, zero included, and large numbers have room."""
+    """A list begins at its first number, which may be zero, and a number of four digits fits."""
     assert "0. zero 1. one" in text(make("0. zero\n1. one"))
     assert "998. a 999. b 1000. c" in text(make("998. a\n1. b\n1. c"))
 
 
 def test_a_heading_stays_with_its_text(make: Any) -> None:
-    """No page ends with a heading: it moves over with what follows."""
+    """No page ends with a heading: it moves to the next page with the text below it."""
     for lines in range(38, 52):
         reader = make("\n\n".join(["x"] * lines) + "\n\n## Heading\n\nBelow")
         pages = [page.extract_text() for page in reader.pages]
@@ -315,7 +315,7 @@ def test_a_file_is_small(make: Any, folder: Path) -> None:
     ],
 )
 def test_the_date_is_the_jobs(job_id: str, date: datetime) -> None:
-    """A UUIDv7 says when it was made; another id says nothing."""
+    """The document's date is the time in a UUIDv7; any other id gives 1970."""
     assert created(UUID(job_id)) == date
 
 
@@ -336,7 +336,7 @@ def test_the_date_is_the_jobs(job_id: str, date: datetime) -> None:
     ],
 )
 def test_a_payload_that_makes_no_document_is_refused(changes: dict[str, Any]) -> None:
-    """Empty titles, foreign URLs and paper sizes, and unknown fields fail validation."""
+    """Empty titles, bad URLs, other paper sizes and unknown fields fail validation."""
     good = {"title": "T", "markdown": "", "target": URL}
     PdfPayload.model_validate(good)
     with pytest.raises(ValidationError):

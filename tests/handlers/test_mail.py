@@ -48,7 +48,7 @@ def test_missing_headers_are_filled_in(tmp_path: Path) -> None:
 
 
 def test_sending_leaves_the_message_as_it_was(tmp_path: Path) -> None:
-    """What the handler built is not changed, so it can be sent again."""
+    """Sending leaves the handler's message as it was, so it can be sent again."""
     message = note(Bcc="hidden@example.com")
     before = message.as_bytes()
     open_mailer(f"file://{tmp_path}/a", "from@example.com").send(message)
@@ -56,7 +56,7 @@ def test_sending_leaves_the_message_as_it_was(tmp_path: Path) -> None:
 
 
 def test_blind_copies_do_not_show(tmp_path: Path) -> None:
-    """Bcc is not in what a receiver sees."""
+    """A receiver does not see the Bcc header."""
     open_mailer(f"file://{tmp_path}/a", "from@example.com").send(note(Bcc="hidden@example.com"))
     (path,) = (tmp_path / "a").iterdir()
     assert b"hidden" not in path.read_bytes()
@@ -87,7 +87,7 @@ def test_a_message_that_cannot_be_addressed_gives_up(tmp_path: Path, message: Em
 
 
 def test_mail_that_is_not_set_up_gives_up(tmp_path: Path) -> None:
-    """Without MAIL_URL or MAIL_FROM a job ends and says which is missing."""
+    """Without MAIL_URL or MAIL_FROM a job is given up, and the reason names the missing setting."""
     with pytest.raises(GiveUp, match="MAIL_URL"):
         open_mailer(None, "from@example.com").send(note())
     with pytest.raises(GiveUp, match="MAIL_FROM"):
@@ -119,7 +119,7 @@ def test_mail_that_is_not_set_up_gives_up(tmp_path: Path) -> None:
     ],
 )
 def test_a_mail_url_that_cannot_work_stops_the_start(url: str) -> None:
-    """A mistake in MAIL_URL shows at once, in a text that holds no password."""
+    """A mistake in MAIL_URL raises when the mailer is made, and the error's text holds no password."""
     with pytest.raises(ValueError, match="MAIL_URL") as refused:
         open_mailer(url, "from@example.com")
     assert "hun" not in str(refused.value)
@@ -136,7 +136,7 @@ def test_a_sender_that_cannot_work_stops_the_start(sender: str) -> None:
 
 @pytest.mark.parametrize("url", ["ses://eu-west-1", "smtp://u:p@host", "file:///tmp/out", None])
 def test_a_mailer_can_be_sent_to_another_process(url: str | None) -> None:
-    """A mailer pickles: a handler's context goes into child processes whole."""
+    """A mailer can be pickled, as a handler's context is sent to child processes."""
     mailer = open_mailer(url, "from@example.com")
     assert pickle.loads(pickle.dumps(mailer)) == mailer
 

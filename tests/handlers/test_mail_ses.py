@@ -34,20 +34,20 @@ def test_ses_sends_to_everyone_and_hides_blind_copies(aws: str) -> None:
 
 
 def test_what_ses_rejects_gives_up(aws: str) -> None:
-    """A sender that SES does not know ends the job with SES' reason."""
+    """A sender that SES does not know gives the job up, with SES' reason."""
     with pytest.raises(GiveUp, match="SES refused the message: MessageRejected: Did not have authority"):
         open_mailer("ses://eu-west-1", "from@example.com").send(note())
 
 
 def test_an_ses_outage_is_worth_a_retry(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that cannot be reached raises as it is."""
+    """A service that cannot be reached raises botocore's own error, so the job is retried."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(botocore.exceptions.EndpointConnectionError):
         open_mailer("ses://eu-west-1", "from@example.com").send(note())
 
 
 def test_throttling_is_worth_a_retry(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SES' own "too many requests" passes through: it is no verdict on the message."""
+    """When SES says "too many requests" its error is raised as it is, so the job is retried."""
     throttled = botocore.exceptions.ClientError(
         {"Error": {"Code": "TooManyRequestsException", "Message": "slow down"}}, "SendEmail"
     )

@@ -7,9 +7,9 @@ from urllib.parse import quote
 import pytest
 
 from sweephand.domain.handler import GiveUp
+from sweephand.domain.services import Mailer
 from sweephand.handlers.mail import smtp
 from sweephand.handlers.mail.mailer import open_mailer
-from sweephand.ports.mail import Mailer
 from tests.certificate import Certificate
 from tests.handlers.smtp_server import PASSWORD, USER, serve
 from tests.handlers.test_mail import note
@@ -45,14 +45,14 @@ def test_a_line_with_a_dot_arrives_whole() -> None:
 
 
 def test_starttls_is_used_when_offered(certificate: Certificate) -> None:
-    """Without a password TLS is a bonus: taken where it is offered."""
+    """Without a password TLS is used if the server offers it."""
     with serve(starttls=certificate.server) as server:
         mailer(server.port, options=f"?cafile={certificate.cafile}").send(note())
     assert server.received[0].in_tls
 
 
 def test_a_certificate_that_is_not_trusted_is_refused(certificate: Certificate) -> None:
-    """TLS means a checked certificate, also where TLS was only offered."""
+    """The certificate is checked also where TLS is optional."""
     with serve(starttls=certificate.server) as server, pytest.raises(ssl.SSLCertVerificationError):
         mailer(server.port).send(note())
     assert server.received == []
@@ -66,7 +66,7 @@ def test_starttls_can_be_demanded() -> None:
 
 
 def test_starttls_can_be_left_out(certificate: Certificate) -> None:
-    """With starttls=never an offer of TLS is passed over."""
+    """With starttls=never the server's offer of TLS is ignored."""
     with serve(starttls=certificate.server) as server:
         mailer(server.port, options="?starttls=never").send(note())
     assert not server.received[0].in_tls
@@ -89,7 +89,7 @@ def test_a_password_goes_out_in_tls(certificate: Certificate) -> None:
 
 
 def test_a_password_is_not_sent_in_clear() -> None:
-    """A server without TLS gets no password, unless the URL says in so many words that it may."""
+    """A server without TLS gets no password, unless the URL says cleartext_password=allow."""
     with serve(login=True) as server:
         with pytest.raises(smtplib.SMTPNotSupportedError):
             mailer(server.port, login=LOGIN).send(note())
@@ -99,8 +99,8 @@ def test_a_password_is_not_sent_in_clear() -> None:
         assert server.logins == [(USER, PASSWORD, False)]
 
 
-def test_a_wrong_password_is_not_told() -> None:
-    """A refused login raises what is worth a retry, without the password in it."""
+def test_a_wrong_password_is_not_shown() -> None:
+    """A refused login raises an error that is retried and holds no password."""
     options = "?starttls=never&cleartext_password=allow"
     with serve(login=True) as server, pytest.raises(smtplib.SMTPAuthenticationError) as refused:
         mailer(server.port, login="user:hunter2@", options=options).send(note())
@@ -109,7 +109,7 @@ def test_a_wrong_password_is_not_told() -> None:
 
 @pytest.mark.parametrize("part", ["sender", "recipient", "data"])
 def test_a_final_refusal_gives_up(part: str) -> None:
-    """A 5xx reply, to whichever command, ends the job with the server's words as its reason."""
+    """A 5xx reply to any command gives the job up, with the server's words as its reason."""
     with serve() as server:
         if part == "sender":
             server.sender_reply = "553 no such sender"
@@ -124,7 +124,7 @@ def test_a_final_refusal_gives_up(part: str) -> None:
 
 @pytest.mark.parametrize("part", ["sender", "recipient", "data"])
 def test_a_temporary_refusal_is_worth_a_retry(part: str) -> None:
-    """A 4xx reply, to whichever command, raises the server's reply itself."""
+    """A 4xx reply to any command is raised as it is, so the job is retried."""
     with serve() as server:
         if part == "sender":
             server.sender_reply = "451 later"
@@ -151,7 +151,7 @@ def test_all_recipients_get_the_message_or_none() -> None:
 
 
 def test_a_server_that_is_not_there_is_worth_a_retry() -> None:
-    """A refused connection raises as it is."""
+    """A refused connection raises its own error, so the job is retried."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(ConnectionRefusedError):
@@ -159,7 +159,7 @@ def test_a_server_that_is_not_there_is_worth_a_retry() -> None:
 
 
 def test_a_silent_server_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that accepts and says nothing costs one time limit."""
+    """A server that accepts the connection and then stays silent costs one time limit."""
     monkeypatch.setattr(smtp, "TIMEOUT", 0.1)
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -169,7 +169,7 @@ def test_a_silent_server_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_server_leaves_no_thread() -> None:
-    """What these tests start they end."""
+    """The SMTP server of these tests leaves no thread behind."""
     before = threading.active_count()
     with serve() as server:
         mailer(server.port).send(note())

@@ -61,7 +61,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("url", HOSTILE)
 def test_a_url_with_a_second_reading_is_refused(url: str) -> None:
-    """A URL that another program could read otherwise is refused, and the reason names what is wrong."""
+    """A URL that another program could read differently is refused, and the reason names the mistake."""
     with pytest.raises(ValueError, match=re.escape(HOSTILE[url])):
         parse_object_url(url)
 
@@ -76,7 +76,7 @@ def test_a_url_with_a_second_reading_is_refused(url: str) -> None:
     ],
 )
 def test_a_plain_url_is_cut_into_its_parts(url: str, parts: tuple[str, str, tuple[str, ...]]) -> None:
-    """Ordinary names, with spaces and letters of any script, are taken as they are."""
+    """Ordinary names pass unchanged, with spaces and letters of any script."""
     assert parse_object_url(url) == ObjectUrl(*parts)
 
 
@@ -98,7 +98,7 @@ def test_a_plain_url_is_cut_into_its_parts(url: str, parts: tuple[str, str, tupl
     ],
 )
 def test_a_prefix_holds_what_lies_below_it_by_whole_segments(prefix: str, url: str, *, allowed: bool) -> None:
-    """A prefix is a folder: a longer name that begins like it is another folder."""
+    """A prefix is a folder: a longer name with the same beginning is another folder."""
     assert parse_object_url(url).is_under(parse_prefix(prefix)) is allowed
 
 

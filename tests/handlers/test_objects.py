@@ -25,7 +25,7 @@ def files(folder: Path) -> PrefixedObjectStore:
 
 
 def test_what_is_written_to_a_file_reads_back(files: PrefixedObjectStore, folder: Path) -> None:
-    """A file and the folders above it are made, and a second write replaces the first."""
+    """A write makes the file and the folders above it, and a second write replaces the first."""
     url = f"file://{folder}/deep/er/ä b.bin"
     files.write(url, b"first", content_type="text/plain")
     files.write(url, b"second", content_type="text/plain")
@@ -48,13 +48,13 @@ def test_an_object_over_the_limit_is_not_read(files: PrefixedObjectStore, folder
 
 
 def test_a_missing_file_gives_up(files: PrefixedObjectStore, folder: Path) -> None:
-    """What is not there now is not waited for."""
+    """A missing object gives the job up at once."""
     with pytest.raises(GiveUp, match="there is no object"):
         files.read(f"file://{folder}/none", limit=10)
 
 
 def test_without_prefixes_nothing_is_allowed(folder: Path) -> None:
-    """A store that no one configured reads and writes nothing."""
+    """A store without prefixes reads and writes nothing."""
     store = PrefixedObjectStore("")
     with pytest.raises(GiveUp, match="no allowed prefix holds"):
         store.read(f"file://{folder}/a", limit=1)
@@ -97,14 +97,14 @@ def test_a_link_that_leads_out_is_not_followed(files: PrefixedObjectStore, folde
 
 
 def test_a_link_that_stays_within_is_followed(files: PrefixedObjectStore, folder: Path) -> None:
-    """Links inside the allowed folder are the operator's own business."""
+    """A symbolic link that stays in the allowed folder is followed."""
     (folder / "real").write_bytes(b"x")
     (folder / "link").symlink_to(folder / "real")
     assert files.read(f"file://{folder}/link", limit=1) == b"x"
 
 
 def test_a_loop_of_links_is_refused(files: PrefixedObjectStore, folder: Path) -> None:
-    """A link to itself gives up instead of failing forever."""
+    """A link to itself gives the job up instead of failing at each retry."""
     (folder / "loop").symlink_to(folder / "loop")
     with pytest.raises(GiveUp):
         files.read(f"file://{folder}/loop", limit=1)
@@ -137,7 +137,7 @@ def test_s3_objects_keep_their_content_type(aws: str, bucket: Read) -> None:
 
 
 def test_s3_gives_up_what_cannot_be_there(aws: str, bucket: Read) -> None:
-    """No object, no bucket, too large an object and a prefix not allowed end the job."""
+    """A missing object, a missing bucket, too large an object and another prefix give the job up."""
     store = PrefixedObjectStore("s3://bucket/dir,s3://no-such-bucket", s3_endpoint=aws)
     store.write("s3://bucket/dir/big", b"x" * 11, content_type="text/plain")
     with pytest.raises(GiveUp, match="there is no object"):
@@ -172,7 +172,7 @@ class FakeGoogle(BaseHTTPRequestHandler):
         self._answer(200, b"")
 
     def do_GET(self) -> None:
-        """Give an object back."""
+        """Return an object."""
         found = self.stored.get(unquote(self.path))
         self._answer(200 if found else 404, found[0] if found else b"")
 

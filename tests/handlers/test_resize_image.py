@@ -10,7 +10,8 @@ from PIL import Image, ImageCms
 from pydantic import ValidationError
 
 from sweephand.domain.handler import GiveUp
-from sweephand.handlers.resize_image import ResizePayload, resize_image
+from sweephand.handlers.resize_image import resize_image
+from sweephand.handlers.resize_payload import ResizePayload
 from tests.handlers.conftest import context
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
@@ -85,20 +86,20 @@ Run = Callable[..., tuple[dict[str, Any], Image.Image]]
     ],
 )
 def test_each_fit_gives_its_size(run: Run, fields: dict[str, Any], size: tuple[int, int]) -> None:
-    """A picture of 200 x 100 meets a box: inside keeps its shape and never grows, the others fill the box."""
+    """A picture of 200 x 100 in a box: inside keeps its shape and never enlarges it, the others fill the box."""
     _, image = run(encoded(halves(), "PNG"), **fields)
     assert image.size == size
 
 
 def test_cover_cuts_both_sides_evenly(run: Run) -> None:
-    """What hangs over is cut at both ends, so the middle stays in the middle."""
+    """Cover cuts both ends equally, so the middle of the picture stays in the middle."""
     _, image = run(encoded(halves(), "PNG"), width=50, height=50, fit="cover")
     assert pixel(image, 2, 25) == RED
     assert pixel(image, 47, 25) == BLUE
 
 
 def test_contain_fills_up_with_nothing_or_white(run: Run) -> None:
-    """The ground is transparent where the format can be, else white; the picture keeps its shape."""
+    """Contain keeps the picture's shape, on a ground that is transparent, or white in a JPEG."""
     body = encoded(halves(), "PNG")
     _, clear = run(body, width=50, height=50, fit="contain")
     assert pixel(clear, 25, 2)[3] == 0
@@ -122,7 +123,7 @@ def test_contain_fills_up_with_nothing_or_white(run: Run) -> None:
 def test_the_format_is_what_is_asked_or_the_ending_says(
     run: Run, target: str, fields: dict[str, Any], kind: str
 ) -> None:
-    """The field wins over the target's ending."""
+    """The field format counts more than the target's ending."""
     answer, image = run(encoded(halves(), "PNG"), target=target, **fields)
     assert image.format == kind
     assert answer["format"] == kind.lower()
@@ -192,7 +193,7 @@ def test_a_profile_of_another_colour_space_is_dropped(run: Run) -> None:
 
 @pytest.mark.parametrize("profile", [b"", b"no profile at all"])
 def test_print_colours_become_screen_colours(run: Run, profile: bytes) -> None:
-    """A CMYK picture comes out as RGB, whether its profile is of use or not."""
+    """A CMYK picture becomes RGB, with a usable profile and without one."""
     for target in ("out.jpg", "out.png", "out.webp"):
         cmyk = encoded(halves("CMYK"), "JPEG", quality=95, icc_profile=profile)
         _, image = run(cmyk, target=target)
@@ -201,7 +202,7 @@ def test_print_colours_become_screen_colours(run: Run, profile: bytes) -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA"])
 def test_transparency_becomes_white_in_a_jpeg(run: Run, mode: str) -> None:
-    """What is see-through in the source is white in a JPEG, in whichever way it was stored."""
+    """Transparent pixels become white in a JPEG, however the source stores transparency."""
     image = Image.new("RGBA", (100, 100), (0, 0, 0, 0))
     image.paste((*BLUE, 255), (0, 0, 50, 100))
     if mode == "P":
@@ -234,7 +235,7 @@ def test_other_ways_to_store_a_pixel_are_understood(run: Run, mode: str) -> None
 
 
 def test_the_first_frame_of_an_animation_is_taken(run: Run) -> None:
-    """Of a GIF, WebP or PNG that moves the first frame is scaled."""
+    """Of an animated GIF, WebP or PNG the first frame is scaled."""
     frames = [Image.new("RGB", (100, 100), colour) for colour in (RED, BLUE, GREEN)]
     for kind in ("GIF", "WEBP", "PNG"):
         body = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
@@ -275,7 +276,7 @@ def test_a_shape_that_would_grow_without_end_is_refused(run: Run) -> None:
 
 
 def damaged() -> dict[str, tuple[bytes, str]]:
-    """Return broken files and what the job says of them."""
+    """Return broken files, each with the reason that its job gives."""
     jpeg = encoded(Image.effect_noise((300, 300), 90).convert("RGB"), "JPEG")
     png = encoded(Image.effect_noise((300, 300), 90).convert("RGB"), "PNG")
     webp = encoded(halves(), "WEBP")
@@ -297,7 +298,7 @@ def damaged() -> dict[str, tuple[bytes, str]]:
 
 @pytest.mark.parametrize("name", damaged())
 def test_a_file_that_is_no_picture_gives_up(run: Run, folder: Path, name: str) -> None:
-    """A broken file and a format that is not read end the job with a reason, and write nothing."""
+    """A broken file, or a format that is not supported, gives the job up with a reason and writes nothing."""
     body, reason = damaged()[name]
     with pytest.raises(GiveUp, match=reason):
         run(body)
@@ -305,7 +306,7 @@ def test_a_file_that_is_no_picture_gives_up(run: Run, folder: Path, name: str) -
 
 
 def test_a_source_over_50_megabytes_is_not_read(run: Run) -> None:
-    """The file's size is looked at before it is read."""
+    """Too large a file is refused before it is read."""
     with pytest.raises(GiveUp, match="more than 50000000"):
         run(bytes(50_000_001))
 

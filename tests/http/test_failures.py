@@ -97,7 +97,7 @@ def test_index_that_is_down_costs_nothing_but_waiting(
     """Without Redis a job is created all the same; the log says that the next tick will index it."""
     with without(clean, "valkey"):
         job = api.create()
-    assert "not indexed, the next tick will" in caplog.text
+    assert "could not index a new job, the next tick does" in caplog.text
     assert api.get(f"/jobs/{job['id']}").status == 200
 
 
@@ -175,7 +175,7 @@ def test_index_that_is_wrongly_set_up_costs_nothing_but_waiting(
     """A REDIS_URL that leads nowhere, or is none, cannot undo a job that is committed."""
     configure(REDIS_URL=url)
     job = api.create()
-    assert "not indexed, the next tick will" in caplog.text
+    assert "could not index a new job, the next tick does" in caplog.text
     assert api.get(f"/jobs/{job['id']}").status == 200
 
 

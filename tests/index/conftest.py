@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from infra.local.services.valkey import Valkey
-from sweephand.adapters.redis import RedisIndex, Server
+from sweephand.adapters.redis import RedisServer
+from sweephand.ports.index import Index
 from tests.certificate import Certificate
 
 
@@ -129,22 +130,28 @@ def socket_of(server: Valkey) -> Path:
         return Path(str(client.config_get("unixsocket")["unixsocket"]))
 
 
+@contextlib.contextmanager
+def opened(url: str) -> Iterator[Index]:
+    """Yield the index on the server that `url` names."""
+    server = RedisServer(url)
+    yield Index(server)
+    server.close()
+
+
 @pytest.fixture
-def index(url: str) -> Iterator[RedisIndex]:
+def index(url: str) -> Iterator[Index]:
     """Yield an empty index."""
-    made = RedisIndex(Server(url))
-    yield made
-    made.close()
+    with opened(url) as made:
+        yield made
 
 
 @pytest.fixture
-def one_index(node: Valkey) -> Iterator[RedisIndex]:
+def one_index(node: Valkey) -> Iterator[Index]:
     """Yield an empty index on one server, where the kind of server does not matter."""
     with redis.Redis.from_url(node.url) as client:
         client.flushall()
-    made = RedisIndex(Server(node.url))
-    yield made
-    made.close()
+    with opened(node.url) as made:
+        yield made
 
 
 @pytest.fixture

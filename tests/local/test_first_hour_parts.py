@@ -7,7 +7,7 @@ import pytest
 from infra.local.dev_env import NAMES
 from infra.local.serving.check_handlers import misspelt
 from infra.local.serving.job_lines import JobLines, printable
-from sweephand.adapters.entered import label
+from sweephand.adapters.running_jobs import label
 from sweephand.settings import without_proxies
 
 JOB = "01a20beb-3fff-778c-a960-c59147d11b4d"

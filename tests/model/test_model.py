@@ -26,13 +26,14 @@ from hypothesis.stateful import (
 
 from infra.local.services.services import Services
 from sweephand.adapters import direct as direct_rpc
-from sweephand.adapters.redis import RedisIndex, Server
+from sweephand.adapters.redis import RedisServer
+from sweephand.domain.attempt import Claim, Failed, GaveUp
 from sweephand.domain.job import MAX_CRASHES, Idempotency, NewJob
-from sweephand.domain.outcome import Failed, GaveUp
-from sweephand.domain.retry_policy import Attempt, Complete, Decision, Fail, Release, RetryAfter, decide
-from sweephand.ports.index import Claim, ClaimOptions, ClaimQuota, IndexUpdates, Lane
+from sweephand.domain.retry_policy import Complete, Decision, Fail, Release, RetryAfter, decide
+from sweephand.ports.index import ClaimOptions, ClaimQuota, Index, IndexUpdates, Lane
 from sweephand.ports.record import CreateOutcome, Record, Settlement, Start, Verdict
 from tests.conftest import empty_record
+from tests.domain.attempts import attempt
 
 TYPES = ("one", "two")
 LANES = [Lane(type_, priority) for type_ in TYPES for priority in (0, 9)]
@@ -77,7 +78,7 @@ class Machine(RuleBasedStateMachine):
 
     stack: Services
     record: Record
-    index: RedisIndex
+    index: Index
     sql: psycopg.Connection
     redis: "redis.Redis"
 
@@ -121,7 +122,7 @@ class Machine(RuleBasedStateMachine):
         if indexed:
             page = self.record.restore(TYPES, HORIZON_MS, 1000)
             self._note_page(page.rescued)
-            self.index.step(
+            self.index.sync_and_claim(
                 self.installation, IndexUpdates(add=[d for d in page.jobs if d.id in {str(n.id) for n in made}])
             )
 
@@ -198,9 +199,9 @@ class Machine(RuleBasedStateMachine):
         """A tick makes its moves and claims; nobody else holds what it gets."""
         tick = self.ticks[which]
         moves, tick.moves = tick.moves, IndexUpdates()
-        step = self.index.step(self.installation, moves, [ClaimQuota(LANES, room)], ClaimOptions(FAR))
-        assert len(step.claimed) <= room
-        for claim in step.claimed:
+        step = self.index.sync_and_claim(self.installation, moves, [ClaimQuota(LANES, room)], ClaimOptions(FAR))
+        assert len(step.claims) <= room
+        for claim in step.claims:
             tick.claims[claim.id] = claim
 
     @precondition(lambda self: any(tick.claims for tick in self.ticks))
@@ -238,13 +239,13 @@ class Machine(RuleBasedStateMachine):
                 tick.moves.remove.append(claim)
             case Verdict.LEASED:
                 assert job.status == "in_progress"
-                tick.moves.wait.append((claim, wait_ms or 0))
+                tick.moves.postpone.append((claim, wait_ms or 0))
             case Verdict.EARLY:
                 assert (job.status, job.due) == ("pending", False)
-                tick.moves.wait.append((claim, wait_ms or 0))
+                tick.moves.postpone.append((claim, wait_ms or 0))
             case Verdict.EXCLUSIVE:
                 assert job.crashes > 1
-                tick.moves.back.append(claim)
+                tick.moves.release.append(claim)
             case _:
                 raise AssertionError(verdict)
 
@@ -270,19 +271,21 @@ class Machine(RuleBasedStateMachine):
         if ours:
             self._settle(job, start, decision)
             if settled.wait_ms is not None and job.status == "pending":
-                tick.moves.again.extend(d for d in self.record.restore(TYPES, HORIZON_MS, 1000).jobs if d.id == id_)
+                tick.moves.requeue.extend(
+                    d for d in self.record.restore(TYPES, HORIZON_MS, 1000).jobs if d.id == id_
+                )
                 self._note_page(None)
 
     def _decide(self, start: Start, how: str, delay: float) -> Decision:
-        attempt = Attempt(start.attempt, start.crashes, start.max_retries, start.lost)
+        begun = attempt(start.attempt, start.crashes, start.max_retries, start.lost)
         match how:
             case "return":
                 return Complete({"attempt": start.attempt})
             case "give up":
-                return decide(attempt, GaveUp("no use"), jitter=0, lease=60)
+                return decide(begun, GaveUp("no use"), jitter=0, now=0)
             case "unentered":
                 return Release()
-        decision = decide(attempt, Failed("boom"), jitter=0, lease=60)
+        decision = decide(begun, Failed("boom"), jitter=0, now=0)
         return RetryAfter(delay, "raised", "boom") if isinstance(decision, RetryAfter) else decision
 
     def _settle(self, job: Job, start: Start, decision: Decision) -> None:
@@ -405,12 +408,12 @@ class Machine(RuleBasedStateMachine):
             "select id::text, status, attempt, crashes, reason from sweephand.job_state"
         ).fetchall()
         assert {row[0] for row in rows} == set(self.jobs)
-        for id_, status, attempt, crashes, reason in rows:
+        for id_, status, number, crashes, reason in rows:
             job = self.jobs[id_]
             assert (status, crashes) == (job.status, job.crashes), (id_, job)
-            assert attempt == job.attempt + (status == "in_progress")
-            assert attempt <= job.max_retries + 1 + MAX_CRASHES + 2
-            assert attempt - crashes - job.lost <= job.max_retries + 1
+            assert number == job.attempt + (status == "in_progress")
+            assert number <= job.max_retries + 1 + MAX_CRASHES + 2
+            assert number - crashes - job.lost <= job.max_retries + 1
             assert (status == "failed") == (reason is not None)
             assert len(set(job.entries)) == len(job.entries)
         history = self.sql.execute("select id::text, count(*) from sweephand.errors group by 1").fetchall()
@@ -442,18 +445,19 @@ class Machine(RuleBasedStateMachine):
 def machine(clean: Services) -> Iterator[type[Machine]]:
     """Yield the machine on the real services."""
     rpc = direct_rpc.connect(clean.database_url)
+    server = RedisServer(clean.valkey.url)
 
     class Bound(Machine):
         stack = clean
         record = Record(rpc)
-        index = RedisIndex(Server(clean.valkey.url))
+        index = Index(server)
         sql = psycopg.connect(clean.database_url, autocommit=True)
         redis = redis.Redis.from_url(clean.valkey.url)
 
     yield Bound
     Bound.sql.close()
     Bound.redis.close()
-    Bound.index.close()
+    server.close()
     rpc.close()
 
 

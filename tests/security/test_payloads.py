@@ -34,7 +34,7 @@ HOSTILE = [
 def test_a_hostile_text_is_a_text(deployment: Deployment, text: str, caplog: pytest.LogCaptureFixture) -> None:
     """It comes back as it went in, runs nothing anywhere, and stands in no line of a log.
 
-    Guards: parameters by name in `SupabaseRpc`, `cjson.decode` in sync_and_claim.lua, and logs without payloads.
+    Guards: parameters by name in `SupabaseRpc`, `cjson.decode` in sync_and_claim.lua, logs without payloads.
     """
     caplog.set_level(logging.DEBUG, logger="sweephand")
     kept = deployment.create("note", {"text": "kept"})

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from sweephand import app
-from sweephand.adapters.call_drainers import EVENT, HttpDrainers, LambdaDrainers, ProcessDrainers, open_drainers
+from sweephand.adapters.trigger_tick import (
+    DRAINER,
+    DRAINER_TIMEOUT,
+    HttpTrigger,
+    LambdaTrigger,
+    ProcessTrigger,
+    open_drainers,
+)
 from sweephand.domain.errors import ConfigError
 from sweephand.usecases.tick.fan_out import FanOut, further
 from sweephand.usecases.tick.report import Report
@@ -52,7 +59,7 @@ class Bench:
     """A fan-out with a clock that stands still until it is moved, and drainers that only count."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.time = 0.0
         self.called = 0
         self.left = 0.0
         self.stopped = False
@@ -61,24 +68,24 @@ class Bench:
 
     def monotonic(self) -> float:
         """Return the time; see the `Clock` port."""
-        return self.now
+        return self.time
 
-    def call(self, count: int, left: float) -> int:
-        """Count; see the `Drainers` port."""
+    def now(self, count: int = 1, left: float = 0.0) -> int:
+        """Count; see the `TickTrigger` port."""
         self.called += count
         self.left = left
         return count
 
     def stop(self) -> None:
-        """See the `Drainers` port."""
+        """See the `TickTrigger` port."""
         self.stopped = True
 
     def close(self) -> None:
-        """See the `Drainers` port."""
+        """See the `TickTrigger` port."""
 
     def asked(self, now: float, due: int) -> bool:
         """Move the clock, and answer when asked how much is due; tell whether it was."""
-        self.now = now
+        self.time = now
         wants = self.fan_out.wants_to_know()
         if wants:
             asyncio.run(self._call(due))
@@ -137,14 +144,14 @@ def test_a_tick_that_is_stopped_calls_nobody() -> None:
 
     bench = Bench()
     bench.asked(0.0, due=0)
-    count = bench.call
+    count = bench.now
 
-    def stopped_meanwhile(many: int, left: float) -> int:
+    def stopped_meanwhile(many: int = 1, left: float = 0.0) -> int:
         bench.fan_out.stop()
         bench.stopped = False
         return count(many, left)
 
-    bench.call = stopped_meanwhile  # type: ignore[method-assign,assignment] # what the network does meanwhile
+    bench.now = stopped_meanwhile  # type: ignore[method-assign,assignment] # what the network does meanwhile
     assert bench.asked(1.0, due=10_000)
     assert bench.called == 10
     assert bench.stopped
@@ -197,10 +204,10 @@ def test_a_drainer_that_begins_late_is_told_at_the_end(
     """One whose start took longer than what was left is ended with the tick, not a budget later."""
     backlog(deployment, monkeypatch)
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    drainers = ProcessDrainers(command, environment())
-    assert drainers.call(1, 3.9) == 0
+    drainers = ProcessTrigger(command, environment())
+    assert drainers.now(1, 3.9) == 0
     began = time.monotonic()
-    assert drainers.call(2, 4.5) == 2
+    assert drainers.now(2, 4.5) == 2
     drainers.close()
     assert 4.4 < time.monotonic() - began < 8
 
@@ -238,11 +245,11 @@ def test_over_http_each_is_posted_once() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Tick) as server:
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}/tick"
-        assert HttpDrainers(url, lambda audience: f"token for {audience}").call(2, 60) == 2
+        assert HttpTrigger(url, DRAINER, lambda audience: f"token for {audience}").now(2, 60) == 2
         for _ in range(2):
             assert arrived.acquire(timeout=10)
         server.shutdown()
-    assert seen == [(EVENT, f"Bearer token for {url}")] * 2
+    assert seen == [(DRAINER, f"Bearer token for {url}")] * 2
 
 
 def test_a_lambda_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +264,7 @@ def test_a_lambda_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch)
         "AWS_DEFAULT_REGION": "eu-central-1",
     }.items():
         monkeypatch.setenv(name, value)
-    assert LambdaDrainers("nobody").call(2, 60) == 0
+    assert LambdaTrigger("nobody", DRAINER, DRAINER_TIMEOUT).now(2, 60) == 0
     server.stop()
 
 
@@ -278,7 +285,7 @@ def test_one_refusal_ends_the_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Lambda) as server:
         threading.Thread(target=server.serve_forever).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-        assert LambdaDrainers("tick").call(10, 60) == 2
+        assert LambdaTrigger("tick", DRAINER, DRAINER_TIMEOUT).now(10, 60) == 2
         server.shutdown()
     assert len(asked) == 3
 

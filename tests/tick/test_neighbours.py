@@ -321,11 +321,11 @@ def test_ticks_at_once_leave_nothing_due(deployment: Deployment) -> None:
 def test_the_claims_of_a_dead_tick_hide_nothing(deployment: Deployment) -> None:
     """What a dead tick has claimed is waited for, or said; what stands behind it is drained."""
     deployment.insert("note", 3000)
-    app.restorer()
+    app.page_reader()
     page = app.record().restore(["note"], 1000, 500)
     index = app.index()
     assert index is not None
-    index.step(
+    index.sync_and_claim(
         page.installation,
         IndexUpdates(add=list(page.jobs)),
         [ClaimQuota([Lane("note", 0)], 500)],

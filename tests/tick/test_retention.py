@@ -9,7 +9,7 @@ import pytest
 
 from sweephand import app
 from sweephand.domain.errors import RecordSetupError
-from sweephand.usecases.tick import tick
+from sweephand.usecases.tick import housekeeping
 from tests.tick.conftest import ROOT, Deployment, forget
 
 
@@ -38,7 +38,7 @@ def test_a_tick_deletes_what_is_old(aged: Deployment) -> None:
 
 def test_a_tick_deletes_for_some_seconds_at_most(aged: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is old: the next one goes on."""
-    monkeypatch.setattr(tick, "PRUNE", 0.0)
+    monkeypatch.setattr(housekeeping, "PRUNE", 0.0)
     assert aged.tick().pruned == 0
     monkeypatch.undo()
     assert aged.tick().pruned == 1

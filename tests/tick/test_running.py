@@ -20,11 +20,11 @@ from infra.local.services.processes import children
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand import app
 from sweephand.adapters import run_process
+from sweephand.domain.attempt import Claim, Outcome, Succeeded
 from sweephand.domain.errors import RecordUnavailableError
-from sweephand.domain.outcome import Outcome, Succeeded
 from sweephand.ports.record import Record, Started
-from sweephand.ports.runner import Work
-from sweephand.usecases.tick import tick as tick_module
+from sweephand.usecases.tick import linger, record_calls, restore, run
+from tests.domain.attempts import attempt
 from tests.tick.conftest import ROOT, Deployment, forget
 
 
@@ -47,7 +47,8 @@ def test_a_slot_that_comes_free_is_taken_at_once(deployment: Deployment, monkeyp
     The lanes of other isolations have room all the time, and nothing to do.
     """
     monkeypatch.setenv("ASYNC_SLOTS", "2")
-    monkeypatch.setattr(tick_module, "POLL", 60.0)
+    monkeypatch.setattr(linger, "POLL", 60.0)
+    monkeypatch.setattr(restore, "POLL", 60.0)
     forget()
     long = deployment.create("slow", {"seconds": 4})
     short = [deployment.create("slow", {"seconds": 0.2}) for _ in range(6)]
@@ -78,10 +79,10 @@ def test_a_job_that_always_raises_uses_its_attempts(deployment: Deployment) -> N
     """It starts max_retries + 1 times, waits longer each time, ends failed, and shows every error."""
     job = deployment.create("boom", {"n": 1}, max_retries=3)
     waits = []
-    for attempt in range(1, 5):
+    for number in range(1, 5):
         deployment.tick()
         found = deployment.job(job)
-        assert found["attempt"] == attempt
+        assert found["attempt"] == number
         if found["status"] == "pending":
             row = deployment.sql.execute("select extract(epoch from run_at - now()) from sweephand.open").fetchone()
             assert row is not None
@@ -161,7 +162,7 @@ def test_higher_priorities_are_entered_first(deployment: Deployment) -> None:
 
 def test_a_slow_answer_keeps_its_place(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two start calls are under way at once: what was claimed first is entered first, whichever answers first."""
-    monkeypatch.setattr(tick_module, "BATCH", 5)
+    monkeypatch.setattr(run, "BATCH", 5)
     start = Record.start
     calls = itertools.count()
 
@@ -180,8 +181,8 @@ def test_a_slow_answer_keeps_its_place(deployment: Deployment, monkeypatch: pyte
 
 def test_a_failed_start_leaves_no_other_behind(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """When one start call fails for good, what another beside it has leased is still run and settled."""
-    monkeypatch.setattr(tick_module, "BATCH", 5)
-    monkeypatch.setattr(tick_module, "PATIENCE", 0.0)
+    monkeypatch.setattr(run, "BATCH", 5)
+    monkeypatch.setattr(record_calls, "PATIENCE", 0.0)
     start = Record.start
     calls = itertools.count()
 
@@ -224,7 +225,10 @@ def test_a_handler_that_ended_in_time_is_not_too_late(deployment: Deployment) ->
 
     async def enter() -> None:
         ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        app.runners()[handler.isolation].enter(Work(start, handler), ended.set_result)
+        app.runners()[handler.isolation].run(
+            attempt(claim=Claim(job, "note", 0, 0, 0), type="note", payload=start.payload, handler=handler),
+            lambda _attempt, outcome: ended.set_result(outcome),
+        )
         time.sleep(0.1)  # noqa: ASYNC251 - as another handler may, which it should not
         outcomes.append(await ended)
 
@@ -334,7 +338,7 @@ def test_the_function_retires_after_its_answer(deployment: Deployment, tmp_path:
 def test_what_is_stuck_delays_nobody_else(deployment: Deployment) -> None:
     """A thread that cannot be ended keeps its slot; the other jobs run, then its process retires without waiting.
 
-    Guards: `WorkerPool.slots`, `stuck` in `Tick._linger`.
+    Guards: `WorkerPool.slots`, `stuck` in `Linger.for_next_job`.
     """
     deployment.create("stuck_thread")
     deployment.insert("slow", 500, '{"seconds": 0.2}')
@@ -358,7 +362,7 @@ def test_the_report_is_whole(deployment: Deployment) -> None:
     deployment.create("note")
     report = deployment.tick().json()
     promised = {
-        *("claimed", "started", "completed", "retried", "failed", "skipped", "returned", "restored"),
+        *("claimed", "started", "completed", "retried", "failed", "skipped", "released", "restored"),
         *("expired_leases", "budget_ms", "duration_ms", "stopped", "oldest_due_age_s", "lateness_ms"),
     }
     assert promised <= set(report)

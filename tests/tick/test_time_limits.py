@@ -6,7 +6,7 @@ import pytest
 
 from sweephand import app
 from sweephand.domain.errors import ConfigError
-from sweephand.usecases.tick.parts import MARGIN
+from sweephand.usecases.tick.budget import MARGIN
 from tests.tick.conftest import Deployment, forget
 
 LONGEST = 20.0

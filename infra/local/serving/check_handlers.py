@@ -60,7 +60,7 @@ def check(env: Mapping[str, str] = os.environ) -> list[str]:
             said = str(e)
             raise ConfigError(said if name.partition("_")[0] in said else f"{name}: {said}") from e
     if app.settings().wake_url:
-        app.waker()
+        app.tick_trigger()
     return sorted(str(Path(file)) for file in files if file and "site-packages" not in file)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from sweephand.layout import MAIN, ROOT
+from sweephand.layout import INSIDE, MAIN, ROOT
 from sweephand.settings import without_proxies
 
 from ..services.folder import write_private
@@ -98,10 +98,12 @@ class FunctionServer(Service):
 
 
 def environment(values: Mapping[str, str]) -> dict[str, str]:
-    """Return our environment with `values`, in which modules of the current folder can be imported."""
+    """Return our environment with `values`, and with the current folder on Python's import path."""
     env = {**os.environ, **values}
     env |= without_proxies(env)
-    path = [os.getcwd(), str(ROOT), *filter(None, [env.get("PYTHONPATH")])]  # noqa: PTH109 - as text
+    # Not in a wheel, where ROOT is the package itself: its `http` would hide Python's own.
+    root = [] if INSIDE else [str(ROOT)]
+    path = [os.getcwd(), *root, *filter(None, [env.get("PYTHONPATH")])]  # noqa: PTH109 - as text
     return {**env, "PYTHONPATH": os.pathsep.join(path)}
 
 
@@ -109,7 +111,7 @@ def load(functions: Functions) -> "WSGIApplication":
     """Return the WSGI application for `functions`."""
     # The starter needs no functions-framework.
     from sweephand import app  # noqa: PLC0415
-    from sweephand.adapters import entered  # noqa: PLC0415
+    from sweephand.adapters import running_jobs  # noqa: PLC0415
     from sweephand.domain.errors import ConfigError  # noqa: PLC0415
 
     from . import request_limits, route_gateway, routes  # noqa: PLC0415
@@ -119,7 +121,7 @@ def load(functions: Functions) -> "WSGIApplication":
         with suppress(ConfigError):  # each request tells of it
             app.handlers()
     if functions.function:
-        entered.label_output()
+        running_jobs.label_output()
         alone = route_gateway.application(functions.function, Path(functions.source))
         return request_limits.Door(alone, functions.threads, scheduled=True)
     return request_limits.Door(
@@ -157,11 +159,11 @@ def _ready(functions: Functions) -> None:
 
     def wind_up(number: int, frame: FrameType | None) -> None:
         from sweephand import app  # noqa: PLC0415 - only ticks need it
-        from sweephand.adapters.entered import entered  # noqa: PLC0415 - likewise
+        from sweephand.adapters.running_jobs import running  # noqa: PLC0415 - likewise
 
         app.stop_ticks()
         now = time.monotonic()
-        jobs = [{"id": job.id, "token": job.token, "type": job.type, "s": job.until - now} for job in entered()]
+        jobs = [{"id": job.id, "token": job.token, "type": job.type, "s": job.until - now} for job in running()]
         write_private(Path(functions.jobs_file), json.dumps(jobs))
         if callable(before):
             before(number, frame)

@@ -9,11 +9,11 @@ from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-COUNTS = ("started", "completed", "retried", "failed", "skipped", "returned", "expired_leases")
+COUNTS = ("started", "completed", "retried", "failed", "skipped", "released", "expired_leases")
 """The report's counts of which any above zero makes a tick worth a line."""
 MOST = 4
 """Calls under way at once: one more is left out, as a cloud's concurrency limit would."""
-WOKEN = b'{"woken": true}'
+TRIGGERED = b'{"triggered": true}'
 """The body that tells a tick that it is not the schedule's."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 ANSWER_LIMIT = 300.0
@@ -53,7 +53,7 @@ class Scheduler:
 
     def run_now(self) -> None:
         """Call at once, beside the schedule: as Cloud Scheduler runs a job when it is asked to."""
-        threading.Thread(target=self._call, args=(WOKEN,), daemon=True).start()
+        threading.Thread(target=self._call, args=(TRIGGERED,), daemon=True).start()
 
     def _call(self, event: bytes = b"") -> None:
         connection = HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_LIMIT)

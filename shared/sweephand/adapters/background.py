@@ -1,4 +1,4 @@
-"""The `Background` port on daemon threads: a look-up of a name, or a socket that hangs, cannot be interrupted."""
+"""The `Background` port on daemon threads: nothing can interrupt a name look-up, or a socket that hangs."""
 
 import logging
 import threading
@@ -8,47 +8,48 @@ from queue import Empty, SimpleQueue
 
 log = logging.getLogger("sweephand")
 KEPT = 8
-"""Threads that wait for further work. One that waits takes it in 20 µs; a new one for each took 140."""
+"""Idle threads that wait for more work, at most. Handing work to one takes 20 µs; a new thread takes 140."""
 IDLE = 10.0
-"""Seconds that one waits for further work."""
+"""Seconds that an idle thread waits."""
 Work = tuple[Callable[[], None], "threading.Lock"]
+"""What to do, and a lock that is held until it is done."""
 
 
 class Threads:
-    """As many threads as there is work at once; may be used from several threads."""
+    """One thread for each piece of work under way. Several threads may use it."""
 
     def __init__(self) -> None:
-        self._waiting: deque[SimpleQueue[Work]] = deque()
+        self._idle: deque[SimpleQueue[Work]] = deque()
 
     def does(self, work: Callable[[], None], within: float) -> bool:
         """See the port."""
         under_way = threading.Lock()
         under_way.acquire()
         try:
-            given = self._waiting.pop()
+            inbox = self._idle.pop()
         except IndexError:
-            given = SimpleQueue()
-            threading.Thread(target=self._serve, args=(given,), name="sweephand-background", daemon=True).start()
-        given.put((work, under_way))
+            inbox = SimpleQueue()
+            threading.Thread(target=self._serve, args=(inbox,), name="sweephand-background", daemon=True).start()
+        inbox.put((work, under_way))
         return under_way.acquire(timeout=within)
 
-    def _serve(self, given: "SimpleQueue[Work]") -> None:
+    def _serve(self, inbox: "SimpleQueue[Work]") -> None:
         while True:
             try:
-                work, under_way = given.get(timeout=IDLE)
+                work, under_way = inbox.get(timeout=IDLE)
             except Empty:
                 try:
-                    self._waiting.remove(given)
-                except ValueError:  # it was taken this very moment: there will be work
+                    self._idle.remove(inbox)
+                except ValueError:  # `does` has just taken this thread: its work is on the way
                     continue
                 return
             try:
                 work()
             except Exception:
-                log.exception("a piece of work in the background failed")
-            keep = len(self._waiting) < KEPT
-            if keep:
-                self._waiting.append(given)
+                log.exception("work in the background failed")
+            stays = len(self._idle) < KEPT
+            if stays:
+                self._idle.append(inbox)
             under_way.release()
-            if not keep:
+            if not stays:
                 return

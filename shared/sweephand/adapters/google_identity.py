@@ -1,4 +1,7 @@
-"""Tokens of a Google function's own identity (cloud.google.com/run/docs/authenticating)."""
+"""Tokens of a Google function's own identity, from the metadata server.
+
+Source: cloud.google.com/run/docs/authenticating.
+"""
 
 import httpx
 
@@ -6,16 +9,16 @@ METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/service-
 
 
 def identity_token(audience: str) -> str:
-    """Return an OIDC token for `audience`; raises `httpx.HTTPError` where there is no such server."""
+    """Return an OIDC token for `audience`, a URL; raises `httpx.HTTPError` outside Google Cloud."""
     return _metadata("identity", audience=audience).text.strip()
 
 
 def access_token() -> str:
-    """Return a token for Google's own APIs; raises `httpx.HTTPError` where there is no such server."""
+    """Return a token for Google's APIs; raises `httpx.HTTPError` outside Google Cloud."""
     return str(_metadata("token").json()["access_token"])
 
 
-def _metadata(what: str, **params: str) -> httpx.Response:
-    answer = httpx.get(f"{METADATA}/{what}", params=params, headers={"Metadata-Flavor": "Google"}, timeout=2)
+def _metadata(path: str, **params: str) -> httpx.Response:
+    answer = httpx.get(f"{METADATA}/{path}", params=params, headers={"Metadata-Flavor": "Google"}, timeout=2)
     answer.raise_for_status()
     return answer

@@ -6,12 +6,20 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from sweephand.adapters import entered
+from sweephand.adapters import running_jobs
 from sweephand.adapters.time_limit import TimeLimit
-from sweephand.domain.attempt import admitted, raised, returned
+from sweephand.domain.attempt import (
+    Attempt,
+    NotRun,
+    Outcome,
+    PayloadInvalid,
+    TimedOut,
+    outcome_of_error,
+    outcome_of_result,
+    validate,
+)
 from sweephand.domain.handler import Context
-from sweephand.domain.outcome import NotRun, Outcome, PayloadInvalid, TimedOut
-from sweephand.ports.runner import Finished, Work
+from sweephand.ports.runner import Ended
 
 GRACE = 1.0
 """Seconds that a cancelled handler has to let go of what it holds."""
@@ -20,34 +28,34 @@ GRACE = 1.0
 class AsyncRunner:
     """The `Runner` port for `Isolation.ASYNC`."""
 
-    def __init__(self, slots: int, context: Callable[[Work], Context]) -> None:
+    def __init__(self, slots: int, context: Callable[[Attempt], Context]) -> None:
         self.slots = slots
         self.stuck = 0
         self._context = context
 
-    def enter(self, work: Work, finished: Finished) -> None:
-        """See the port. A handler that never waits has finished when this returns."""
-        payload = admitted(work.handler, work.start.payload)
+    def run(self, attempt: Attempt, ended: Ended) -> None:
+        """See the port. A handler that never waits has ended when this returns."""
+        payload = validate(attempt.handler, attempt.payload)
         if isinstance(payload, PayloadInvalid):
-            finished(payload)
+            ended(attempt, payload)
             return
-        task = _eager(_run(work.handler.run(payload, self._context(work)), work))
+        task = _eager(_run(attempt.handler.run(payload, self._context(attempt)), attempt))
         if task.done():
-            finished(task.result())
+            ended(attempt, task.result())
         else:
-            _Limit(self, task, work.handler.timeout, finished)
+            _Limit(self, task, attempt, ended)
 
     def close(self) -> None:
         """See the port."""
 
 
 class _Limit:
-    """Ends a task at its time limit, and reports it once."""
+    """Ends a task at its time limit, and reports its outcome once."""
 
-    def __init__(self, runner: AsyncRunner, task: asyncio.Task[Outcome], limit: float, finished: Finished) -> None:
-        self._runner, self._task, self._limit, self._finished = runner, task, limit, finished
+    def __init__(self, runner: AsyncRunner, task: asyncio.Task[Outcome], attempt: Attempt, ended: Ended) -> None:
+        self._runner, self._task, self._attempt, self._ended = runner, task, attempt, ended
         self._over = False
-        self._timer: TimeLimit | asyncio.TimerHandle = TimeLimit(limit, self._cancel)
+        self._timer: TimeLimit | asyncio.TimerHandle = TimeLimit(attempt.handler.timeout, self._cancel)
         task.add_done_callback(self._done)
 
     def _cancel(self) -> None:
@@ -61,25 +69,26 @@ class _Limit:
         """Report a task that goes on after it was cancelled."""
         self._task.remove_done_callback(self._done)
         self._runner.stuck += 1
-        self._finished(TimedOut(self._limit, stuck=True))
+        self._ended(self._attempt, TimedOut(self._attempt.handler.timeout, stuck=True))
 
     def _done(self, task: asyncio.Task[Outcome]) -> None:
         self._timer.cancel()
-        self._finished(TimedOut(self._limit, stuck=False) if self._over else task.result())
+        timed_out = TimedOut(self._attempt.handler.timeout, stuck=False) if self._over else None
+        self._ended(self._attempt, timed_out or task.result())
 
 
-async def _run(handler: Coroutine[Any, Any, Any], work: Work) -> Outcome:
+async def _run(handler: Coroutine[Any, Any, Any], attempt: Attempt) -> Outcome:
     """Return what the handler did. It may raise anything: nothing may reach the event loop and end it."""
-    if time.monotonic() > work.enter_by:  # frozen before this task had its turn
+    if time.monotonic() > attempt.run_by:  # frozen before this task had its turn
         handler.close()
         return NotRun()
-    entered.enter(work)
+    running_jobs.begin(attempt)
     try:
-        return returned(await handler)
+        return outcome_of_result(await handler)
     except BaseException as e:  # noqa: BLE001 - SystemExit in a handler is the handler's failure, not ours
-        return raised(e)
+        return outcome_of_error(e)
     finally:
-        entered.leave(work)
+        running_jobs.end(attempt)
 
 
 def _eager(run: Coroutine[Any, Any, Outcome]) -> asyncio.Task[Outcome]:

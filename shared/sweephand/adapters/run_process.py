@@ -15,9 +15,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweephand.adapters import entered
+from sweephand.adapters import running_jobs
 from sweephand.adapters.run_thread import ThreadRunner
-from sweephand.domain.outcome import (
+from sweephand.domain.attempt import (
+    Attempt,
     Failed,
     GaveUp,
     NotRun,
@@ -27,7 +28,7 @@ from sweephand.domain.outcome import (
     Succeeded,
     TimedOut,
 )
-from sweephand.ports.runner import Finished, Work
+from sweephand.ports.runner import Ended
 
 _KINDS: dict[str, type[Outcome]] = {
     kind.__name__: kind for kind in (Succeeded, Failed, RetryRequested, GaveUp, PayloadInvalid, NotRun)
@@ -51,9 +52,9 @@ class ProcessRunner:
         """See the port: a process can always be ended, so this stays 0 unless the system itself hangs."""
         return self._threads.stuck
 
-    def enter(self, work: Work, finished: Finished) -> None:
+    def run(self, attempt: Attempt, ended: Ended) -> None:
         """See the port."""
-        self._threads.enter(work, finished)
+        self._threads.run(attempt, ended)
 
     def close(self) -> None:
         """See the port."""
@@ -69,42 +70,42 @@ class _Children:
         self._idle: list[_Child] = []
         self._lock = threading.Lock()
 
-    def perform(self, work: Work) -> Outcome:
+    def perform(self, attempt: Attempt) -> Outcome:
         """Have a child run the handler; its time limit begins when the child is ready."""
-        ready_by = min(time.monotonic() + START_LIMIT, work.enter_by)
+        ready_by = min(time.monotonic() + START_LIMIT, attempt.run_by)
         child = self._take()
         try:
             child.become_ready(ready_by)
         except TimeoutError:
             child.kill()
-            too_late = ready_by == work.enter_by
+            too_late = ready_by == attempt.run_by
             return NotRun() if too_late else Failed(f"its process was not ready within {START_LIMIT:g} s")
         except (OSError, EOFError):
             return Failed(f"its process {child.kill()} before it was ready")
-        until = time.monotonic() + work.handler.timeout
-        entered.enter(work)
+        until = time.monotonic() + attempt.handler.timeout
+        running_jobs.begin(attempt)
         try:
             answer = child.ask(
                 {
-                    "type": work.start.type,
-                    "job_id": work.start.id,
-                    "attempt": work.start.attempt,
-                    "payload": work.start.payload,
-                    "timeout": work.handler.timeout,
-                    "enter_by": work.enter_by,
+                    "type": attempt.type,
+                    "job_id": attempt.claim.id,
+                    "attempt": attempt.number,
+                    "payload": attempt.payload,
+                    "timeout": attempt.handler.timeout,
+                    "run_by": attempt.run_by,
                 },
                 until,
             )
         except TimeoutError:
             child.kill()
-            return TimedOut(work.handler.timeout, stuck=False)
+            return TimedOut(attempt.handler.timeout, stuck=False)
         except (OSError, EOFError):
             return Failed(f"its process {child.kill()} before it answered")
         except ValueError as e:
             child.kill()
             return Failed(f"its process gave no answer that can be read: {e}")
         finally:
-            entered.leave(work)
+            running_jobs.end(attempt)
         with self._lock:
             self._idle.append(child)
         return _KINDS[answer.pop("kind")](**answer)

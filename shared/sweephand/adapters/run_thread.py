@@ -6,14 +6,22 @@ import threading
 import time
 from collections.abc import Callable
 
-from sweephand.adapters import entered
+from sweephand.adapters import running_jobs
 from sweephand.adapters.time_limit import TimeLimit
-from sweephand.domain.attempt import admitted, raised, returned
+from sweephand.domain.attempt import (
+    Attempt,
+    NotRun,
+    Outcome,
+    PayloadInvalid,
+    TimedOut,
+    outcome_of_error,
+    outcome_of_result,
+    validate,
+)
 from sweephand.domain.handler import Context
-from sweephand.domain.outcome import NotRun, Outcome, PayloadInvalid, TimedOut
-from sweephand.ports.runner import Finished, Work
+from sweephand.ports.runner import Ended
 
-Perform = Callable[[Work], Outcome]
+Perform = Callable[[Attempt], Outcome]
 
 
 class ThreadRunner:
@@ -28,11 +36,11 @@ class ThreadRunner:
         self.stuck = 0
         self._grace = grace
         self._perform = perform
-        self._todo: queue.SimpleQueue[tuple[Work, Callable[[Outcome], None]] | None] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[tuple[Attempt, Callable[[Outcome], None]] | None] = queue.SimpleQueue()
         self._threads = 0
         self._running = 0
 
-    def enter(self, work: Work, finished: Finished) -> None:
+    def run(self, attempt: Attempt, ended: Ended) -> None:
         """See the port."""
         loop = asyncio.get_running_loop()
         over = False
@@ -43,23 +51,23 @@ class ThreadRunner:
                 over = True
                 timer.cancel()
                 self._running -= 1
-                finished(outcome)
+                ended(attempt, outcome)
 
         def give_up() -> None:
             self.stuck += 1
             self._threads -= 1  # that thread will take no more work, if ever it returns
-            once(TimedOut(work.handler.timeout, stuck=True))
+            once(TimedOut(attempt.handler.timeout, stuck=True))
 
         def report(outcome: Outcome) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(once, outcome)
 
-        timer = TimeLimit(work.handler.timeout + self._grace, give_up)
+        timer = TimeLimit(attempt.handler.timeout + self._grace, give_up)
         self._running += 1
         if self._running > self._threads:
             self._threads += 1
             threading.Thread(target=self._work, name="sweephand-handler", daemon=True).start()
-        self._todo.put((work, report))
+        self._todo.put((attempt, report))
 
     def close(self) -> None:
         """See the port."""
@@ -69,29 +77,29 @@ class ThreadRunner:
 
     def _work(self) -> None:
         while (item := self._todo.get()) is not None:
-            work, report = item
+            attempt, report = item
             try:
-                outcome = self._perform(work)
+                outcome = self._perform(attempt)
             except BaseException as e:  # noqa: BLE001 - such as no memory for a child process
-                outcome = raised(e)
+                outcome = outcome_of_error(e)
             report(outcome)
 
 
-def in_thread(context: Callable[[Work], Context]) -> Perform:
-    """Return what enters a handler in the thread that calls it."""
+def in_thread(context: Callable[[Attempt], Context]) -> Perform:
+    """Return what runs a handler in the thread that calls it."""
 
-    def perform(work: Work) -> Outcome:
-        if time.monotonic() > work.enter_by:  # frozen on the way from the event loop to here
+    def perform(attempt: Attempt) -> Outcome:
+        if time.monotonic() > attempt.run_by:  # frozen on the way from the event loop to here
             return NotRun()
-        payload = admitted(work.handler, work.start.payload)
+        payload = validate(attempt.handler, attempt.payload)
         if isinstance(payload, PayloadInvalid):
             return payload
-        entered.enter(work)
+        running_jobs.begin(attempt)
         try:
-            return returned(work.handler.run(payload, context(work)))
+            return outcome_of_result(attempt.handler.run(payload, context(attempt)))
         except BaseException as e:  # noqa: BLE001 - SystemExit in a handler is the handler's failure, not ours
-            return raised(e)
+            return outcome_of_error(e)
         finally:
-            entered.leave(work)
+            running_jobs.end(attempt)
 
     return perform

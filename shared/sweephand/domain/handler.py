@@ -2,14 +2,15 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel
 
+from sweephand.domain.json_value import JsonValue
 from sweephand.domain.services import Mailer, ObjectStore
 
 NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z", re.ASCII)
@@ -64,6 +65,10 @@ class Context:
     mail: Mailer
 
 
+Upgrade: TypeAlias = Callable[[dict[str, Any]], Mapping[str, JsonValue]]
+"""Turns a payload as it was stored, by this or older code, into what the payload model takes today."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """One job type: its name, payload model, time limit in seconds, isolation and code."""
@@ -73,3 +78,7 @@ class Handler:
     timeout: float
     isolation: Isolation
     run: Callable[[Any, Context], Any]
+    aliases: tuple[str, ...] = ()
+    """Former names: a job whose `type` is one of them runs by this handler."""
+    upgrade: Upgrade | None = None
+    """Called with a copy of the stored payload before each run, before the payload model validates it."""

@@ -1,11 +1,10 @@
-"""What follows from an outcome: pure, so that it can be read, tested and trusted on its own."""
+"""What becomes of an attempt: the one place that decides it, purely, from how the attempt ended."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, assert_never
 
-from sweephand.domain.job import MAX_ERROR
-from sweephand.domain.json_value import JsonValue
-from sweephand.domain.outcome import (
+from sweephand.domain.attempt import (
+    Attempt,
     Failed,
     GaveUp,
     NotRun,
@@ -14,29 +13,14 @@ from sweephand.domain.outcome import (
     RetryRequested,
     Succeeded,
     TimedOut,
+    cut,
 )
+from sweephand.domain.json_value import JsonValue
 
 BACKOFF_BASE = 1.0
 """Seconds: the longest wait after a first attempt is twice this."""
 BACKOFF_CAP = 4096.0
 """Seconds: no wait is longer."""
-
-
-class Attempt(NamedTuple):
-    """Which start it was (from 1), how many before it were lost with their function, and how many retries it has.
-
-    `crashes` are the lost ones whose handlers had been entered, `lost` those of which that was not known.
-    """
-
-    number: int
-    crashes: int
-    max_retries: int
-    lost: int = 0
-
-    @property
-    def retries_used(self) -> int:
-        """Attempts before this one that ended by themselves."""
-        return self.number - self.crashes - self.lost - 1
 
 
 class Complete(NamedTuple):
@@ -65,17 +49,17 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The job was leased but never entered: it is pending again at once, as if it had not been."""
+    """The job's handler did not run: it is pending again at once, as if it had not been started."""
 
 
 Decision: TypeAlias = Complete | RetryAfter | Fail | Release
 
 
-def decide(attempt: Attempt, outcome: Outcome, *, jitter: float, lease: float) -> Decision:  # noqa: PLR0911 - one for each outcome
+def decide(attempt: Attempt, outcome: Outcome, *, jitter: float, now: float) -> Decision:  # noqa: PLR0911 - one for each outcome
     """Return what follows from `outcome`.
 
-    `jitter`: 0 ≤ jitter < 1, uniformly random. `lease`: seconds until the attempt's lease ends, before which
-    an attempt that may still be running is not followed by another.
+    `jitter`: 0 ≤ jitter < 1, uniformly random. `now`: seconds of the clock that `attempt.lease_ends` is on: before
+    the lease ends, no other attempt follows one that may still be running.
     """
     match outcome:
         case Succeeded(result, _):
@@ -94,12 +78,17 @@ def decide(attempt: Attempt, outcome: Outcome, *, jitter: float, lease: float) -
             wait = backoff(attempt.retries_used, jitter)
             return _retry(
                 attempt,
-                max(wait, lease) if stuck else wait,
+                max(wait, attempt.lease_ends - now) if stuck else wait,
                 "timeout",
                 f"it did not end within {limit:g} s" + (" and could not be stopped" if stuck else ""),
             )
         case _:
             assert_never(outcome)
+
+
+def result_refused(error: str) -> Fail:
+    """Return what follows when the record refuses a result, with the record's `error`."""
+    return Fail("its result could not be stored", "raised", cut(error))
 
 
 def backoff(retries_used: int, jitter: float) -> float:
@@ -111,14 +100,6 @@ def backoff(retries_used: int, jitter: float) -> float:
     """
     ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(retries_used + 1, 30))
     return ceiling / 2 * (1 + jitter)
-
-
-def cut(text: str, limit: int = MAX_ERROR) -> str:
-    """Return `text` as PostgreSQL can store it, in at most `limit` bytes of UTF-8."""
-    clean = text.replace("\0", "\\0").encode("utf-8", "backslashreplace")
-    if len(clean) <= limit:
-        return clean.decode()
-    return clean[: limit - 3].decode("utf-8", "ignore") + "…"
 
 
 def _retry(attempt: Attempt, delay: float, kind: str, error: str) -> Decision:

@@ -1,4 +1,4 @@
-"""Send a mail: plain text, with an HTML form beside it if asked."""
+"""Send a mail: plain text, and HTML beside it if the payload has any."""
 
 import unicodedata
 from email.message import EmailMessage
@@ -12,7 +12,7 @@ from sweephand.handlers.mail.address import MailAddress
 from sweephand.handlers.registry import handler
 
 MAX_RECIPIENTS = 50
-"""To, Cc and Bcc together: what SES takes in one message."""
+"""To, Cc and Bcc together: the most that SES takes for one message."""
 
 _BREAKS = frozenset({"Zl", "Zp"})
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
@@ -20,7 +20,7 @@ _TEXT_CONTROLS = frozenset("\t\n\r")
 
 
 def _one_line(text: str) -> str:
-    # A line break would let the text start a header of its own.
+    # A line break would let the text begin a header of its own.
     if any(unicodedata.category(char) in _UNPRINTABLE | _BREAKS for char in text):
         raise ValueError("must be one line, without control characters")
     return text
@@ -37,7 +37,7 @@ Recipients = Annotated[list[MailAddress], Field(max_length=MAX_RECIPIENTS)]
 
 
 class EmailPayload(BaseModel):
-    """One mail. At most 50 recipients in all; each gets it, or the job says why not."""
+    """One mail, to at most 50 recipients in all."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -53,10 +53,10 @@ class EmailPayload(BaseModel):
         description="One line, in any script."
     )
     message: Text = Field(description="The plain text.")
-    html: Text | None = Field(None, description="The same as HTML, shown by readers that can.")
-    cc: Recipients = Field([], description="Further receivers, whom everyone sees.")
-    bcc: Recipients = Field([], description="Further receivers, whom no one sees.")
-    reply_to: MailAddress | None = Field(None, description="Where answers go instead of to the sender.")
+    html: Text | None = Field(None, description="The same text as HTML, for mail programs that show HTML.")
+    cc: Recipients = Field([], description="Further recipients. Every recipient sees them.")
+    bcc: Recipients = Field([], description="Further recipients. No other recipient sees them.")
+    reply_to: MailAddress | None = Field(None, description="Replies go to this address instead of the sender's.")
 
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
@@ -72,16 +72,16 @@ class EmailPayload(BaseModel):
 
 @handler("email_notification", payload=EmailPayload, timeout=20, isolation="thread")
 def email_notification(payload: EmailPayload, ctx: Context) -> dict[str, str]:
-    """Send the mail and return the id that the mail system knows it by."""
+    """Send the mail and return the mail system's id of the message."""
     return {"message_id": ctx.mail.send(compose(payload, ctx))}
 
 
 def compose(payload: EmailPayload, ctx: Context) -> EmailMessage:
-    """Build the message; the mailer adds From and Date.
+    """Return the message; the mailer adds From and Date.
 
-    The Message-ID is the job's: a second send of the same job looks like what it is, and can be dropped.
+    The Message-ID is made of the job's id, so a receiver can recognise and drop a second send of the same job.
     """
-    # 7bit: the body is encoded here, so that no server on the way has to.
+    # 7bit: encode the body here, so that no server on the way has to.
     message = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
     message["Subject"] = payload.subject
     message["To"] = ", ".join(payload.to_list)
@@ -91,7 +91,7 @@ def compose(payload: EmailPayload, ctx: Context) -> EmailMessage:
     if payload.reply_to is not None:
         message["Reply-To"] = payload.reply_to
     message["Message-ID"] = f"<{ctx.job_id}@sweephand.invalid>"
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: so that no holiday notice answers
+    message["Auto-Submitted"] = "auto-generated"  # keeps holiday notices from answering (RFC 3834)
     message["X-Sweephand-Attempt"] = str(ctx.attempt)
     message.set_content(payload.message)
     if payload.html is not None:

@@ -3,12 +3,12 @@
 import importlib
 import inspect
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
-from sweephand.domain.handler import NAME, Handler, Isolation
+from sweephand.domain.handler import NAME, Context, Handler, Isolation, Upgrade
 
 BUILT_IN = (
     "sweephand.handlers.email_notification",
@@ -16,49 +16,60 @@ BUILT_IN = (
     "sweephand.handlers.generate_pdf",
 )
 _registered: dict[str, Handler] = {}
+"""Every handler by its name, and again by each of its aliases."""
 
-Run = TypeVar("Run", bound=Callable[..., Any])
+P = TypeVar("P", bound=BaseModel)
+R = TypeVar("R")
+_Run: TypeAlias = Callable[[P, Context], R]
 
 
-def handler(
+def handler(  # noqa: PLR0913 - each is one setting of the handler, by name
     name: str,
     *,
-    payload: type[BaseModel],
+    payload: type[P],
     timeout: float = 30,
     isolation: str | None = None,
-) -> Callable[[Run], Run]:
+    aliases: Sequence[str] = (),
+    upgrade: Upgrade | None = None,
+) -> Callable[[_Run[P, R]], _Run[P, R]]:
     """Make the decorated function the handler of jobs whose `type` is `name`.
 
     `name`: 1 to 64 of `a-z 0-9 _ . -`, first a letter. `payload`: the pydantic model that validates
     payloads, when a job is created and again before it runs. `timeout`: seconds, more than 0 and at most
     what a tick may take. `isolation`: `"async"` (the default of an `async def`), `"thread"` (the default of
     a `def`) or `"process"` (a `def` that is killed at its time limit: for CPU-heavy or untrusted work).
+    `aliases`: former names; jobs of these types run by this handler. `upgrade`: gets a copy of each stored payload
+    before a run, whatever code stored it, and returns what `payload` takes today.
 
-    Raises `ValueError`, with the function's file and line, for a bad name, payload, time limit or isolation, for a
-    function that takes other than payload and context, and for a name that is taken.
+    Raises `ValueError`, with the function's file and line, for a bad name, payload, time limit, isolation or
+    upgrade, for a function that takes other than payload and context, and for a name that is taken.
     """
     caller = inspect.stack(context=0)[1]
-    wrong = _wrong(name, payload, timeout)
+    wrong = _wrong(name, payload, timeout) or _wrong_history(name, aliases, upgrade)
     if wrong:
         raise ValueError(f"handler {wrong} ({caller.filename}:{caller.lineno})")
 
-    def register(run: Run) -> Run:
+    def register(run: _Run[P, R]) -> _Run[P, R]:
         _check_takes_two(name, run)
-        made = Handler(name, payload, timeout, _isolation(name, run, isolation), run)
-        taken = _registered.get(name)
-        if taken is not None and (_origin(taken.run), _place(taken.run)) != (_origin(run), _place(run)):
-            raise ValueError(
-                f"handler {name}: {_origin(taken.run)} ({_place(taken.run)}) and {_origin(run)} ({_place(run)}) "
-                "both want the name"
-            )
-        _registered[name] = made
+        made = Handler(name, payload, timeout, _isolation(name, run, isolation), run, tuple(aliases), upgrade)
+        for type_ in (name, *aliases):
+            _check_free(type_, run)
+        _registered.update(dict.fromkeys((name, *aliases), made))
         return run
 
     return register
 
 
+def handler_of(run: Callable[..., Any]) -> Handler:
+    """Return the handler that a decorated function is; raises `ValueError` for a function that is none."""
+    for each in _registered.values():
+        if each.run is run:
+            return each
+    raise ValueError(f"{_origin(run)} is no handler: decorate it with @handler ({_place(run)})")
+
+
 def load(modules: Iterable[str]) -> Mapping[str, Handler]:
-    """Import the built-in handlers and `modules` (dotted names), and return every handler by its name.
+    """Import the built-in handlers and `modules` (dotted names); return every handler by its name and its aliases.
 
     Raises `ModuleNotFoundError` for a module that is not there, `ImportError` for one that cannot be imported, what
     `handler` raises, and `ValueError` for a payload model that has no schema; each names the file and line.
@@ -116,6 +127,30 @@ def _wrong(name: object, payload: object, timeout: float) -> str | None:
     if not timeout > 0:
         return f"{name}: timeout must be more than 0 seconds"
     return None
+
+
+def _wrong_history(name: str, aliases: object, upgrade: object) -> str | None:
+    """Return what is wrong with the aliases or the upgrade."""
+    if isinstance(aliases, str) or not isinstance(aliases, Sequence):
+        return f"{name}: aliases must be a list of names, not {aliases!r}"
+    for alias in aliases:
+        if not isinstance(alias, str) or not NAME.match(alias):
+            return f"{name}: alias {alias!r}: 1 to 64 of a-z 0-9 _ . -, first a letter"
+    if len({name, *aliases}) <= len(aliases):
+        return f"{name}: aliases must differ from each other and from the name"
+    if upgrade is not None and not callable(upgrade):
+        return f"{name}: upgrade must be a function of the stored payload, not {upgrade!r}"
+    return None
+
+
+def _check_free(type_: str, run: Callable[..., Any]) -> None:
+    """Refuse a name or an alias that another function has; importing one function twice is no conflict."""
+    taken = _registered.get(type_)
+    if taken is not None and (_origin(taken.run), _place(taken.run)) != (_origin(run), _place(run)):
+        raise ValueError(
+            f"handler {type_}: {_origin(taken.run)} ({_place(taken.run)}) and {_origin(run)} ({_place(run)}) "
+            "both want the name"
+        )
 
 
 def _check_takes_two(name: str, run: Callable[..., Any]) -> None:

@@ -29,13 +29,13 @@ def document(handlers: Mapping[str, Handler]) -> Json:
     }
     fixed = {**schemas, "JobRequest": {}, "BatchRequest": {}}
     requests: Json = {}
-    for name in sorted(handlers):
-        made = _request(handlers[name], fixed)
+    for handler in sorted({each.name: each for each in handlers.values()}.values(), key=lambda each: each.name):
+        made = _request(handler, fixed)
         fixed |= made
         schemas |= made
-        requests[name] = _ref(next(reversed(made)))
+        requests |= dict.fromkeys((handler.name, *handler.aliases), _ref(next(reversed(made))))
     schemas["JobRequest"] = {
-        "oneOf": list(requests.values()),
+        "oneOf": [requests[name] for name in requests if handlers[name].name == name],
         "discriminator": {"propertyName": "type", "mapping": {name: ref["$ref"] for name, ref in requests.items()}},
     }
     batch = {"type": "array", "items": _ref("JobRequest"), "minItems": 1, "maxItems": MAX_JOBS}
@@ -163,9 +163,20 @@ def _schemas(handler: Handler, prefix: str) -> Json:
     made: Json = {f"{payload_name}{name}": schema for name, schema in payload.pop("$defs", {}).items()}
     made[payload_name] = payload
     asked = JobRequest.model_json_schema()
-    asked["properties"] |= {"type": {"type": "string", "const": handler.name}, "payload": _ref(payload_name)}
+    asked["properties"] |= {"type": _type(handler), "payload": _ref(payload_name)}
     made[request_name] = asked
     return {name: {**schema, "title": name} for name, schema in made.items()}
+
+
+def _type(handler: Handler) -> Json:
+    """Return the schema of a request's `type`: the handler's name, or one of its former names."""
+    if not handler.aliases:
+        return {"type": "string", "const": handler.name}
+    return {
+        "type": "string",
+        "enum": [handler.name, *handler.aliases],
+        "description": f"{handler.name}; the others are former names of it.",
+    }
 
 
 def _answers(ok: Json, *problems: int) -> Json:

@@ -1,15 +1,15 @@
-"""Work that goes on whether or not who began it waits for it."""
+"""Work whose caller may stop waiting for it."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 
 class Background(Protocol):
-    """Does work beside the caller; what hangs in it keeps neither the caller nor the process."""
+    """Does work beside the caller. Work that hangs keeps neither the caller nor the process."""
 
     def does(self, work: Callable[[], None], within: float) -> bool:
-        """Begin `work`, wait for it for at most `within` seconds, and tell whether it has ended; else it goes on.
+        """Begin `work`, wait at most `within` seconds for its end, and tell whether it has ended.
 
-        What it raises is logged.
+        Work that has not ended goes on. An error that it raises is logged.
         """
         ...

@@ -1,11 +1,11 @@
-"""Time, chance and identity: what the use cases may not make up themselves."""
+"""Time, randomness and ids, which no use case makes up itself."""
 
 from typing import Protocol
 from uuid import UUID
 
 
 class Clock(Protocol):
-    """The function's own clock, which decides nothing but its budget."""
+    """The function's own clock. It decides nothing but the function's budget."""
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""
@@ -16,7 +16,7 @@ class Randomness(Protocol):
     """Randomness and ids."""
 
     def jitter(self) -> float:
-        """Return a number, uniformly random, 0 ≤ number < 1."""
+        """Return a random number, uniform, 0 ≤ number < 1."""
         ...
 
     def job_id(self) -> UUID:

@@ -1,28 +1,15 @@
-"""What enters handlers: one runner for each isolation."""
+"""What runs handlers: one runner for each isolation."""
 
 from collections.abc import Callable
-from math import inf
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from sweephand.domain.handler import Handler
-from sweephand.domain.outcome import Outcome
-from sweephand.ports.record import Start
+from sweephand.domain.attempt import Attempt, Outcome
 
-
-class Work(NamedTuple):
-    """One start and the handler to enter."""
-
-    start: Start
-    handler: Handler
-    enter_by: float = inf
-    """When its lease or the budget gets too short for a whole run, in seconds of `time.monotonic()`."""
-
-
-Finished = Callable[[Outcome], None]
+Ended = Callable[[Attempt, Outcome], None]
 
 
 class Runner(Protocol):
-    """Enters handlers; used on one event loop alone."""
+    """Runs handlers; used on one event loop alone."""
 
     @property
     def slots(self) -> int:
@@ -34,13 +21,13 @@ class Runner(Protocol):
         """How many handlers passed their time limit and could not be ended: they are still running."""
         ...
 
-    def enter(self, work: Work, finished: Finished) -> None:
-        """Enter the handler now, and call `finished` on the event loop, once, within its time limit or soon after.
+    def run(self, attempt: Attempt, ended: Ended) -> None:
+        """Run the handler now, and call `ended` on the event loop, once, within its time limit or soon after.
 
-        A slot must be free. May call `finished` before it returns.
+        A slot must be free. May call `ended` before it returns.
         """
         ...
 
     def close(self) -> None:
-        """Let go of threads and child processes; what is stuck in a thread stays."""
+        """Let go of threads and child processes; a stuck thread stays."""
         ...

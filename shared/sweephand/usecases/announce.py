@@ -1,6 +1,7 @@
-"""Tell of new jobs: the index, and a tick where none is awake. It only saves waiting, so it may not cost any.
+"""Announces new jobs: adds them to the index, notifies the tick that waits, and triggers a tick if none is active.
 
-What was created is committed. Whatever is away or hangs, who created it waits for `PATIENCE` at most.
+The jobs are committed before. An announcement only saves them a wait for the next scheduled tick, so it never fails
+a create, and never keeps a create waiting for longer than `PATIENCE`.
 """
 
 import logging
@@ -12,105 +13,111 @@ from dataclasses import dataclass
 from sweephand.domain.errors import IndexUnavailableError
 from sweephand.ports.background import Background
 from sweephand.ports.clock import Clock
-from sweephand.ports.index import Claimed, ClaimOptions, Index, IndexUpdates, Lane, Wake
+from sweephand.ports.index import Claimed, ClaimOptions, Index, IndexUpdates, Lane, TriggerRequest
 from sweephand.ports.record import Created, Due
-from sweephand.ports.waker import Waker
+from sweephand.ports.tick_trigger import TickTrigger
 
 log = logging.getLogger("sweephand")
 PATIENCE = 0.25
-"""Seconds that who creates a job waits for the index and for the call of a tick, together."""
+"""Seconds that a create waits for the index and the trigger together."""
 PAUSE = 5.0
-"""Seconds to leave an index alone that did not answer; then one create at a time tries it."""
+"""Seconds to leave an index alone that did not answer; after that, one create at a time tries it."""
 ASKED_MS = 2000
-"""How long ago a tick asked the record for work that counts as awake, where the index cannot tell."""
+"""A tick that asked the record for work within so many ms counts as active, if the index cannot tell."""
 ARRIVAL = 10.0
-"""Seconds a triggered tick has to ask for work before another is triggered, also in `sync_and_claim.lua`."""
+"""Seconds that a triggered tick has to ask for work before another is triggered; also in `sync_and_claim.lua`."""
 FORGETFUL = 2.0
-"""Seconds between two calls for an index that has lost who is awake, whatever came of the first."""
+"""Seconds between two triggers, whatever came of the first, if the index has forgotten which tick is active."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far ahead is told of, in ms."""
+    """Which new jobs are announced, by the milliseconds until they are due."""
 
     horizon_ms: int
-    """What is due within it belongs into the index."""
-    wake_within_ms: int = 0
-    """What is due within it has a tick called: one would wait for it."""
+    """Jobs that are due within this time go into the index."""
+    trigger_within_ms: int = 0
+    """Jobs that are due within this time need an active tick; a triggered tick would wait for them."""
 
 
 @dataclass(slots=True)
 class _News:
-    """One create, and what became of telling of it."""
+    """One create, and how far its announcement is."""
 
     created: Created
     due: Sequence[Due]
-    wake: Wake | None
+    trigger: TriggerRequest | None
+    """None: these jobs need no tick before the next scheduled one."""
     at: float
-    """When the record had answered."""
-    told: bool = False
-    """The index answered, failed, or was given up: the first of them counts."""
+    """When the record had answered, on the function's own clock."""
+    decided: bool = False
+    """The index has answered, has failed, or was given up. Only the first of the three has consequences."""
 
 
 class Announcer:
-    """Tells of new jobs; lives as long as the process and may be used from several threads."""
+    """Announces new jobs. Lives as long as the process; several threads may use it."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it is made of
+    def __init__(  # noqa: PLR0913, PLR0917 - its dependencies
         self,
         index: Index | None,
-        waker: Callable[[], Waker] | None,
+        trigger: Callable[[], TickTrigger] | None,
         reach: Reach,
         clock: Clock,
         background: Background,
         lock: AbstractContextManager[object],
     ) -> None:
-        """`waker` makes what calls a tick; `lock` is held for a moment, never during a call."""
-        self._index, self._waker, self._reach = index, waker, reach
+        """`trigger` makes what triggers ticks; `lock` is held for a moment, never during a call."""
+        self._index, self._trigger, self._reach = index, trigger, reach
         self._clock, self._background, self._lock = clock, background, lock
         self._skip_until: float | None = None  # None: the index answers
         self._probing = False
-        self._called_at = -math.inf
+        self._triggered_at = -math.inf
 
     def __call__(self, created: Created) -> None:
-        """Tell of jobs that the record has just created. Raises nothing."""
+        """Announce the jobs that the record has just created. Raises nothing."""
         due = due_within(created, self._reach.horizon_ms)
         if not due:
             return
-        waits = [job.wait_ms for job in due if job.wait_ms <= self._reach.wake_within_ms]
-        wake = Wake(max(waits), self._reach.wake_within_ms) if self._waker is not None and waits else None
-        news = _News(created, due, wake, self._clock.monotonic())
-        if self._index is not None and self._may_step():
-            index = self._index
-            if not self._background.does(lambda: self._tell(index, news), PATIENCE) and self._failed(news):
-                log.warning("not indexed, the next tick will: no answer in %g s", PATIENCE)
-                self._wake_without_index(news, 0.0)
-        else:
-            self._wake_without_index(news, PATIENCE)
+        news = _News(created, due, self._request(due), self._clock.monotonic())
+        if self._index is None or not self._may_ask_index():
+            self._trigger_without_index(news, PATIENCE)
+            return
+        index = self._index
+        if not self._background.does(lambda: self._tell_index(index, news), PATIENCE) and self._give_up(news):
+            log.warning("could not index a new job, the next tick does: no answer in %g s", PATIENCE)
+            self._trigger_without_index(news, 0.0)
+
+    def _request(self, due: Sequence[Due]) -> TriggerRequest | None:
+        """Return which tick these jobs need; None if they can wait for the schedule."""
+        waits = [job.wait_ms for job in due if job.wait_ms <= self._reach.trigger_within_ms]
+        if self._trigger is None or not waits:
+            return None
+        return TriggerRequest(max(waits), self._reach.trigger_within_ms)
 
     # ------------------------------------------------------------------ index
 
-    def _tell(self, index: Index, news: _News) -> None:
-        """Tell the index, and call a tick where it says that none is awake."""
-        step: Claimed | None = None
+    def _tell_index(self, index: Index, news: _News) -> None:
+        """Add the jobs to the index, notify the tick that waits, and trigger a tick if the index says so."""
+        first = news.due[0]
+        options = ClaimOptions(notify=Lane(first.type, first.priority), trigger=news.trigger)
+        updates = IndexUpdates(add=list(news.due))
         try:
-            first = news.due[0]
-            ask = ClaimOptions(kick=Lane(first.type, first.priority), wake=news.wake)
-            step = index.step(news.created.installation, IndexUpdates(add=list(news.due)), ask=ask)
+            step = index.sync_and_claim(news.created.installation, updates, options=options)
         except IndexUnavailableError as e:
-            if self._failed(news):
-                log.warning("not indexed, the next tick will: %s", e)
-                self._wake_if(news, None)
-        except Exception:  # whatever else is wrong, such as a REDIS_URL that is none, the answer stays 201
-            if self._failed(news):
-                log.exception("not indexed, the next tick will")
-                self._wake_if(news, None)
+            if self._give_up(news):
+                log.warning("could not index a new job, the next tick does: %s", e)
+                self._trigger_if_needed(news, None)
+        except Exception:  # such as a REDIS_URL that is no URL: the job is committed, so its create must not fail
+            if self._give_up(news):
+                log.exception("could not index a new job, the next tick does")
+                self._trigger_if_needed(news, None)
         else:
-            self._answered(news)
-            if step.asleep:
-                self._wake_if(news, step)
+            self._note_answer(news)
+            if step.must_trigger:
+                self._trigger_if_needed(news, step)
 
-    def _may_step(self) -> bool:
-        """Tell whether to ask the index: while it answers, and when it did not, one at a time and not soon."""
+    def _may_ask_index(self) -> bool:
+        """Tell whether to ask the index: yes while it answers; after a failure one create at a time, not soon."""
         with self._lock:
             if self._skip_until is None:
                 return True
@@ -119,63 +126,63 @@ class Announcer:
             self._probing = True
             return True
 
-    def _answered(self, news: _News) -> None:
-        """Note that the index answers, be it late."""
+    def _note_answer(self, news: _News) -> None:
+        """Note that the index answers, even if the create no longer waits for it."""
         with self._lock:
-            news.told = True
+            news.decided = True
             self._skip_until, self._probing = None, False
 
-    def _failed(self, news: _News) -> bool:
-        """Note that the index does not answer; tell whether that is news."""
+    def _give_up(self, news: _News) -> bool:
+        """Note that the index does not answer; tell whether this is the first to say so of these jobs."""
         with self._lock:
-            if news.told:
+            if news.decided:
                 return False
-            news.told = True
+            news.decided = True
             self._skip_until, self._probing = self._clock.monotonic() + PAUSE, False
             return True
 
-    # ------------------------------------------------------------------ wake
+    # ------------------------------------------------------------------ trigger
 
-    def _wake_without_index(self, news: _News, within: float) -> None:
-        """Call a tick unless the record knows of one, and wait `within` seconds for the call to be made."""
-        if news.wake is not None and self._must_call(news, None):
-            self._background.does(self._call, within)
+    def _trigger_without_index(self, news: _News, within: float) -> None:
+        """Trigger a tick unless the record knows of an active one; wait `within` seconds for the request."""
+        if news.trigger is not None and self._must_trigger(news, None):
+            self._background.does(self._trigger_now, within)
 
-    def _wake_if(self, news: _News, step: Claimed | None) -> None:
-        if news.wake is not None and self._must_call(news, step):
-            self._call()
+    def _trigger_if_needed(self, news: _News, step: Claimed | None) -> None:
+        if news.trigger is not None and self._must_trigger(news, step):
+            self._trigger_now()
 
-    def _must_call(self, news: _News, step: Claimed | None) -> bool:
-        """Tell whether this process is to call a tick now, and note that it does.
+    def _must_trigger(self, news: _News, step: Claimed | None) -> bool:
+        """Tell whether this process is to trigger a tick now, and note that it does.
 
-        `step`: what the index says, which is that none is awake; None where it says nothing. What it lost, and
-        where it is away, the record knows when a tick last asked for work.
+        `step`: the index's answer, that no tick is active; None if the index gave none. If the index has forgotten
+        which tick is active, or is away, the record knows when a tick last asked for work.
         """
         asked_ms = news.created.asked_ms
         with self._lock:
-            if self._called_at >= news.at:
-                return False  # the tick that was called since then finds these jobs
-            since = self._clock.monotonic() - self._called_at
+            if self._triggered_at >= news.at:
+                return False  # the tick that was triggered since then finds these jobs
+            since = self._clock.monotonic() - self._triggered_at
             if step is None and asked_ms is not None and asked_ms < ASKED_MS and since < ARRIVAL:
-                return False  # it may be at work still, or have left: one call in a while makes sure
-            if step is not None and step.lost and since < FORGETFUL:
+                return False  # that tick may still work, or may have left: one trigger in a while makes sure
+            if step is not None and step.forgot and since < FORGETFUL:
                 return False
-            came = asked_ms is not None and news.at - asked_ms / 1000 > self._called_at
+            came = asked_ms is not None and news.at - asked_ms / 1000 > self._triggered_at
             if since < ARRIVAL and not came:
                 return False
-            self._called_at = self._clock.monotonic()
+            self._triggered_at = self._clock.monotonic()
             return True
 
-    def _call(self) -> None:
-        assert self._waker is not None
+    def _trigger_now(self) -> None:
+        assert self._trigger is not None
         try:
-            self._waker().wake()
-        except Exception:  # committed here, too: a WAKE_URL of no kind must not turn a 201 into a 500
-            log.exception("no tick was called, the schedule's will come")
+            self._trigger().now()
+        except Exception:  # such as a WAKE_URL of no kind: the job is committed, so its create must not fail
+            log.exception("could not start a tick; the next scheduled tick runs the jobs")
 
 
 def due_within(created: Created, horizon_ms: int) -> list[Due]:
-    """Return those of the created jobs that are due within `horizon_ms`, as the index keeps them."""
+    """Return the created jobs that are due within `horizon_ms`, as the index keeps them."""
     return [
         Due(str(job["id"]), str(job["type"]), int(str(job["priority"])), wait)
         for job, wait in zip(created.jobs, created.waits_ms, strict=True)

@@ -1,4 +1,4 @@
-"""Create jobs: insert, then tell of them. Only the insert counts."""
+"""Creates jobs: inserts them, then announces them. An announcement that fails fails no create."""
 
 import hashlib
 import json
@@ -19,35 +19,35 @@ from sweephand.ports.clock import Randomness
 from sweephand.ports.record import Created, CreateOutcome, Record
 
 MAX_KEY = 255
-"""Characters of an Idempotency-Key."""
+"""Characters of an Idempotency-Key, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreateJobs:
-    """Creates one job, or many."""
+    """Creates jobs, each call in one transaction."""
 
     record: Record
-    chance: Randomness
+    randomness: Randomness
     handlers: Mapping[str, Handler]
     announce: Callable[[Created], None]
-    """Tells of what was created: the index, and a tick where none is awake."""
+    """Tells the index and ticks of new jobs; see `Announcer`."""
 
     def __call__(self, body: JsonValue, owner: str, key: str | None = None) -> tuple[JobJson, bool]:
-        """Return the job, and whether it is a replay of an earlier request with the same `key`.
+        """Create one job. Return it, and whether an earlier request with the same `key` had created it.
 
-        The job is committed when this returns. Raises `InvalidError`, `IdempotencyMismatchError`,
-        `RecordUnavailableError`.
+        The job is committed when this returns. `owner` is whose key it is. Raises `InvalidError` for a body that is
+        no job, `IdempotencyMismatchError` if `key` came with another request, and `RecordUnavailableError`.
         """
-        job = new_job(body, self.handlers, self.chance.job_id())
+        job = new_job(body, self.handlers, self.randomness.job_id())
         created = self._create([job], _idempotency(body, owner, key), summary=False)
         return created.jobs[0], created.outcome is CreateOutcome.REPLAYED
 
     def batch(self, body: JsonValue, owner: str, key: str | None = None) -> tuple[Sequence[JobJson], bool]:
-        """Create all jobs of `{"jobs": […]}` or none; return their summaries in order, and whether it is a replay.
+        """Create all jobs of `{"jobs": […]}`, or none. Return their summaries in order, and whether it is a replay.
 
-        A replay tells of those that have not been deleted since. Raises as for one job.
+        A replay lacks jobs that have been deleted since. Raises the same errors as for one job.
         """
-        jobs = new_jobs(body, self.handlers, self.chance.job_id)
+        jobs = new_jobs(body, self.handlers, self.randomness.job_id)
         created = self._create(jobs, _idempotency(body, owner, key), summary=True)
         return created.jobs, created.outcome is CreateOutcome.REPLAYED
 
@@ -77,6 +77,6 @@ def _idempotency(body: JsonValue, owner: str, key: str | None) -> Idempotency | 
 
 
 def request_hash(body: JsonValue) -> str:
-    """Return a hash of the request as it was sent, before defaults; equal for equal JSON values."""
+    """Return a hash of the request as the client sent it, before defaults; equal JSON values have equal hashes."""
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -133,7 +133,7 @@ def _where(index: Index | None, job: Any) -> int | str:
     if index is None:
         return UNUSED
     try:
-        wait = index.when(job["installation"], Due(job["id"], job["type"], job["priority"], 0))
+        wait = index.look_up(job["installation"], Due(job["id"], job["type"], job["priority"], 0))
     except IndexUnavailableError:
         return AWAY
     return ABSENT if wait is None else wait

@@ -38,7 +38,7 @@ def sync(
             if jobs and dry_run:
                 missing += index.missing(page.installation, jobs)
             elif jobs:
-                missing += index.step(page.installation, IndexUpdates(add=jobs)).added
+                missing += index.sync_and_claim(page.installation, IndexUpdates(add=jobs)).added
             seen += len(jobs)
             yield Synced(seen, missing)
             after = page.cut

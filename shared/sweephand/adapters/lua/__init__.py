@@ -1,1 +1,1 @@
-"""Lua scripts, one file each; `shared/sweephand/adapters/redis.py` runs them."""
+"""Lua scripts, one file each: `ports/index.py` calls them, `adapters/redis.py` runs them."""

@@ -1,8 +1,8 @@
--- When the index will look at one job. Changes nothing.
+-- Tells when the index looks at one job. Changes nothing.
 --
--- KEYS[1]  the ZSET of the job's type and priority: member = job id, score = when to look, ms of Redis' own clock
+-- KEYS[1]  ZSET: a lane; member = job id, score = when to look at the job, in ms of Redis' own clock
 -- ARGV[1]  the job's id
--- Returns  ms from now, 0 or less when it is due; false where the index does not have it
+-- Returns  ms until that time, 0 or less if the job is due; false if the lane lacks the job
 
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local time = redis.call('TIME')

@@ -1,1 +1,1 @@
-"""Sends mail: SES, SMTP, or a folder."""
+"""Mail: the address check, the mailer, and its transports SES, SMTP and outbox."""

@@ -1,4 +1,4 @@
-"""What counts as a mail address: the plain ASCII form that every mail system takes."""
+"""The check of a mail address: only the plain ASCII form passes, which every mail system takes."""
 
 import re
 from typing import Annotated
@@ -17,9 +17,9 @@ _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\Z")
 def check_address(address: str) -> str:
     """Return `address` if it is `local@domain` as RFC 5321 writes it, without quotes or a display name.
 
-    The domain has two labels or more and is no IP address.
-    Raises `ValueError`, naming what is wrong; for letters beyond ASCII it asks for the `xn--` form, since
-    a domain's conversion is the caller's choice (IDNA 2003 and 2008 send `straße.de` to different places).
+    The domain has at least two labels and is no IP address.
+    Raises `ValueError`, which names the mistake. For letters beyond ASCII it asks for the `xn--` form:
+    the caller must choose the conversion, as IDNA 2003 and IDNA 2008 lead `straße.de` to different domains.
     """
     if not address.isascii():
         raise ValueError("a mail address is ASCII: write an international domain in its xn-- form")
@@ -35,7 +35,7 @@ def check_address(address: str) -> str:
 
 
 def _is_label(label: str) -> bool:
-    # The length is looked at first: the expression backtracks once for each hyphen.
+    # Check the length first: the expression backtracks once for each hyphen.
     return len(label) <= MAX_LABEL and _LABEL.match(label) is not None
 
 

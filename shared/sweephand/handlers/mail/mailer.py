@@ -1,58 +1,37 @@
-"""Mail by `MAIL_URL`: through SES, through an SMTP server, or into a folder."""
+"""The mailer that `MAIL_URL` names: SES, an SMTP server, or a folder."""
 
 import copy
-import os
-import re
-import tempfile
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, getaddresses
-from pathlib import Path
-from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 from uuid import uuid4
 
 from sweephand.domain.handler import GiveUp
+from sweephand.domain.services import Mailer
 from sweephand.handlers.mail.address import check_address
-from sweephand.ports.mail import Mailer
+from sweephand.handlers.mail.outbox import Outbox
+from sweephand.handlers.mail.outgoing import OutgoingMail, Transport
 
 WIRE = SMTP.clone(cte_type="7bit")
-"""How a message is written out: CRLF, and nothing that needs a server's 8BITMIME or SMTPUTF8."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutgoingMail:
-    """A finished message and its envelope: bare addresses, blind copies included."""
-
-    body: bytes
-    sender: str
-    recipients: tuple[str, ...]
-    message_id: str
-    attempt: int
-
-
-class Transport(Protocol):
-    """Hands a letter over."""
-
-    def deliver(self, letter: OutgoingMail, /) -> str:
-        """Deliver `letter` to every recipient or to none; returns and raises as `Mailer.send` does."""
-        ...
+"""How a message is written out: CRLF line ends, and nothing that needs a server's 8BITMIME or SMTPUTF8."""
 
 
 def open_mailer(url: str | None, sender: str | None) -> Mailer:
-    """Return the mailer that `url` asks for; `sender` fills the From of messages that have none.
+    """Return the mailer that `url` names. `sender` becomes the From of each message that has none.
 
-    - `ses://region`: credentials and `AWS_ENDPOINT_URL` are boto3's to find.
-    - `smtp://user:password@host:port?starttls=require|auto|never`: STARTTLS is required when there is a
-      password and used when offered otherwise; a password goes out in clear only with
-      `cleartext_password=allow`. `cafile=/path.pem` names the authority to trust instead of the system's.
+    - `ses://region`: boto3 finds the credentials and `AWS_ENDPOINT_URL` by itself.
+    - `smtp://user:password@host:port?starttls=require|auto|never`: with a password STARTTLS is required;
+      without one it is used if the server offers it. The password is never sent in clear text,
+      unless the URL says `cleartext_password=allow`. `cafile=/path.pem` names a certificate authority
+      to trust instead of the system's.
     - `smtps://…`: the same, in TLS from the first byte (`starttls` does not apply).
-    - `file:///folder`: one `.eml` file a message, as the receiver would see it.
-    - nothing: a mailer that gives up every message and says why.
+    - `file:///folder`: writes one `.eml` file for each message, as the receiver would see it.
+    - None or empty: the mailer gives up every message and says why.
 
-    `sender` is an address, with or without a display name. Opens no connection.
-    Raises `ValueError` for a URL or sender that cannot work; its text holds no password.
+    `sender` is an address, with or without a display name. No connection is opened yet.
+    Raises `ValueError` for a URL or a sender that cannot work; the error's text never holds the password.
     """
     if sender is not None:
         try:
@@ -66,18 +45,17 @@ def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError:
-        # Its own text would quote the part that holds the password.
+        # The original error's text would quote the part that holds the password.
         raise ValueError("MAIL_URL is no URL") from None
 
 
 def _transport(url: SplitResult) -> Transport:
-    # Each transport loads what it needs when it is chosen.
     if url.scheme == "ses":
-        from sweephand.handlers.mail.ses import Ses  # noqa: PLC0415
+        from sweephand.handlers.mail.ses import Ses  # noqa: PLC0415 - only SES loads its module
 
         return Ses.from_url(url)
     if url.scheme in ("smtp", "smtps"):
-        from sweephand.handlers.mail.smtp import Smtp  # noqa: PLC0415
+        from sweephand.handlers.mail.smtp import Smtp  # noqa: PLC0415 - only SMTP loads smtplib and ssl
 
         return Smtp.from_url(url)
     if url.scheme == "file":
@@ -87,73 +65,44 @@ def _transport(url: SplitResult) -> Transport:
 
 @dataclass(frozen=True, slots=True)
 class ComposingMailer:
-    """The `Mailer` port: completes a message, takes its envelope from its headers, and delivers it."""
+    """The `Mailer` of every installation: completes a message's headers, reads its envelope from them, delivers."""
 
     transport: Transport
     sender: str | None
 
     def send(self, message: EmailMessage) -> str:
-        """Send to everyone in To, Cc and Bcc; Bcc itself does not travel. `message` stays as it is."""
-        outgoing = copy.deepcopy(message)
+        """Send to everyone in To, Cc and Bcc, without the Bcc header. `message` itself is not changed."""
+        complete = copy.deepcopy(message)
         for name, value in (
             ("From", self.sender),
             ("Date", formatdate()),
             ("Message-ID", f"<{uuid4()}@sweephand.invalid>"),
         ):
-            if name not in outgoing and value:
-                outgoing[name] = value
-        return self.transport.deliver(_letter(outgoing))
+            if name not in complete and value:
+                complete[name] = value
+        return self.transport.deliver(_outgoing(complete))
 
 
 @dataclass(frozen=True, slots=True)
 class NoMail:
-    """The transport of an installation that has none."""
+    """The transport of an installation without a mail system."""
 
-    def deliver(self, _letter: OutgoingMail, /) -> str:
-        """Give up the letter."""
+    def deliver(self, _mail: OutgoingMail, /) -> str:
+        """Give the message up."""
         raise GiveUp("mail is not set up: MAIL_URL names no mail system")
 
 
-@dataclass(frozen=True, slots=True)
-class Outbox:
-    """A folder that gets one `.eml` file a message, named by its Message-ID and attempt."""
+def _outgoing(message: EmailMessage) -> OutgoingMail:
+    """Read the envelope from the headers of `message`, and remove its Bcc.
 
-    folder: Path
-
-    @classmethod
-    def from_url(cls, url: SplitResult) -> "Outbox":
-        """Read `file:///folder`."""
-        if url.netloc or url.query or url.fragment or url.path in ("", "/"):
-            raise ValueError("MAIL_URL for a folder is file:///folder")
-        return cls(Path(url.path))
-
-    def deliver(self, letter: OutgoingMail, /) -> str:
-        """Write `letter` under its final name in one step; the same attempt again replaces its file."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(letter.body)
-            Path(temporary).replace(self.folder / _file_name(letter))
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        return letter.message_id
-
-
-def _file_name(letter: OutgoingMail) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", letter.message_id.strip("<>").partition("@")[0])[:100]
-    return f"{stem or 'message'}-{letter.attempt:04}.eml"
-
-
-def _letter(message: EmailMessage) -> OutgoingMail:
-    """Take the envelope from the headers, and Bcc off them."""
+    Raises `GiveUp` if the message has no sender, no recipient, or an address that is none.
+    """
     if "From" not in message:
         raise GiveUp("the message has no sender: MAIL_FROM is not set")
     fields = [str(value) for name in ("To", "Cc", "Bcc") for value in message.get_all(name, [])]
     try:
         sender = _only_address(str(message["From"]))
-        # One copy each, in the order written, however often an address is named.
+        # An address that is named twice gets one copy. The order stays as written.
         recipients = tuple(dict.fromkeys(check_address(address) for _, address in getaddresses(fields)))
     except ValueError as problem:
         raise GiveUp(f"the message cannot be addressed: {problem}") from None

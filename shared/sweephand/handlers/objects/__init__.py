@@ -1,1 +1,1 @@
-"""Object storage: S3, Google Cloud Storage, or a folder."""
+"""Object storage (S3, Google Cloud Storage, a folder): the check of URLs, and the store."""

@@ -1,4 +1,4 @@
-"""Objects on S3, on Google Cloud Storage or in a folder, through obstore, only below allowed prefixes."""
+"""Reads and writes objects below allowed prefixes: on S3, on Google Cloud Storage or in a folder, with obstore."""
 
 import os
 import stat
@@ -13,26 +13,27 @@ from sweephand.handlers.objects.url import ObjectUrl, parse_object_url, parse_pr
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSConfig, GCSStore, LocalStore, RetryConfig, S3Config, S3Store
 
-    Opened = tuple[S3Store | GCSStore | LocalStore, str]
+    OpenStore = S3Store | GCSStore | LocalStore
 
 REQUEST_TIMEOUT = timedelta(seconds=20)
-"""How long one request may take, connecting included."""
+"""How long one request may take, with its connection."""
 RETRY_TIMEOUT = timedelta(seconds=20)
-"""How long after its first request a failing call is still tried again; the job's own retries follow."""
+"""How long after its first request a failing call may be tried again. After that the job itself is retried."""
 MAX_RETRIES = 2
 CHUNK = 1024 * 1024
-"""How much of an object is taken at a time, in bytes."""
+"""How much of an object is read at a time, in bytes."""
 
 
 class PrefixedObjectStore:
-    """The `ObjectStore` port, below `prefixes` alone.
+    """The `ObjectStore` of every installation. It reads and writes only below `prefixes`.
 
-    `prefixes`: folders' URLs, comma separated (`s3://bucket/dir/,file:///srv/out/`); none allows nothing.
-    `s3_endpoint`, `s3_region`, `gcs_endpoint`: for a service other than Amazon's or Google's own, as
-    `http://host:port`; credentials are found in the environment by obstore.
+    `prefixes` are URLs of folders, comma separated (`s3://bucket/dir/,file:///srv/out/`); an empty text allows
+    nothing. `s3_endpoint` and `gcs_endpoint` name another service than Amazon's or Google's, as
+    `http://host:port`; `s3_region` names the buckets' region. obstore finds credentials, and a region that is
+    not given, in the environment.
 
-    Holds nothing but text, so it can be pickled into a child process. Each call opens its store anew:
-    the handlers that use it run in a process of their own and call it twice.
+    It holds only text, so it can be pickled for a child process. Each call opens a store of its own:
+    a built-in handler makes no more than two calls.
 
     Raises `ValueError` for a prefix that is not a folder's URL.
     """
@@ -51,7 +52,10 @@ class PrefixedObjectStore:
         self._gcs_endpoint = gcs_endpoint
 
     def read(self, url: str, *, limit: int) -> bytes:
-        """Return the object at `url`, which is at most `limit` bytes."""
+        """Return the object at `url`.
+
+        Raises `GiveUp` if `url` is not allowed, or its object is missing or larger than `limit` bytes.
+        """
         place, prefix = self._allowed(url)
         store, key = self._open(place, prefix)
         try:
@@ -60,16 +64,19 @@ class PrefixedObjectStore:
             raise GiveUp(f"there is no object at {url}") from None
         if found.meta["size"] > limit:
             raise GiveUp(f"the object at {url} has {found.meta['size']} bytes, more than {limit}")
-        return _bounded(found.stream(CHUNK), limit, url)
+        return _join(found.stream(CHUNK), limit, url)
 
     def write(self, url: str, body: bytes, *, content_type: str) -> None:
-        """Put `body` at `url`, in one step: readers see the old object or the new one."""
+        """Write `body` to `url` in one step: a reader gets the old object or the new one.
+
+        Raises `GiveUp` if `url` is not allowed or its bucket is missing.
+        """
         place, prefix = self._allowed(url)
         store, key = self._open(place, prefix)
-        # A file keeps no content type, and obstore refuses to be given one there.
-        about = None if place.scheme == "file" else {"Content-Type": content_type}
+        # A file has no content type, and obstore refuses one for files.
+        attributes = None if place.scheme == "file" else {"Content-Type": content_type}
         try:
-            store.put(key, body, attributes=about, use_multipart=False)
+            store.put(key, body, attributes=attributes, use_multipart=False)
         except FileNotFoundError:
             raise GiveUp(f"there is no bucket for {url}") from None
 
@@ -83,7 +90,7 @@ class PrefixedObjectStore:
             raise GiveUp(f"the object's URL is not allowed: no allowed prefix holds {url}")
         return place, prefix
 
-    def _open(self, place: ObjectUrl, prefix: ObjectUrl) -> "Opened":
+    def _open(self, place: ObjectUrl, prefix: ObjectUrl) -> "tuple[OpenStore, str]":
         _refuse_after_fork()
         from obstore import store  # noqa: PLC0415 - only the jobs that move objects load the library
 
@@ -109,10 +116,12 @@ _opened = False
 
 
 def _refuse_after_fork() -> None:
-    """Fail where obstore would wait forever: its threads are not there after a fork."""
-    global _opened  # noqa: PLW0603 - it is a fact of the process, as the library's threads are
+    """Raise where obstore would wait for ever: a forked child lacks the threads that the library started."""
+    global _opened  # noqa: PLW0603 - true of the process, as the library's threads are
     if _forbidden_in_child:
-        raise RuntimeError("object storage was used before this process forked: start it by spawn or earlier")
+        raise RuntimeError(
+            "object storage was used before this process was forked: spawn the process, or fork it earlier"
+        )
     _opened = True
 
 
@@ -135,7 +144,7 @@ def _client(endpoint: str | None) -> "ClientConfig":
 def _s3_config(endpoint: str | None, region: str | None) -> "S3Config":
     config: S3Config = {}
     if endpoint:
-        # Of obstore's two endpoint settings the one that wins, whatever the environment holds.
+        # obstore has two settings for the endpoint. This one wins over the environment's.
         config["aws_endpoint_url_s3"] = endpoint
     if region:
         config["region"] = region
@@ -143,17 +152,17 @@ def _s3_config(endpoint: str | None, region: str | None) -> "S3Config":
 
 
 def _real_place(place: ObjectUrl, prefix: ObjectUrl) -> tuple[Path, str]:
-    """Return the allowed folder and the file's path in it, both with their symbolic links followed.
+    """Return the allowed folder and the file's path in it, after following symbolic links in both.
 
-    Raises `GiveUp` for a link that leads out, and for what is there but is no ordinary file.
-    A link made between this check and the use would be followed: who can make one already owns the folder.
+    Raises `GiveUp` if a link leads out of the folder, or if the path leads to something other than a file.
+    A link made between this check and the use would be followed. Only the folder's owner can make one.
     """
     root = Path("/", *prefix.segments).resolve()
     path = root.joinpath(*place.segments[len(prefix.segments) :])
     try:
         real = path.resolve()
         mode = real.stat().st_mode if real.exists() else stat.S_IFREG
-    except (OSError, RuntimeError):  # a loop of links, a name too long for this file system, no permission
+    except (OSError, RuntimeError):  # a loop of links, a name that is too long, no permission
         raise GiveUp(f"file:///{place.key} cannot be looked up") from None
     if not real.is_relative_to(root) or real == root:
         raise GiveUp(f"file:///{place.key} leads out of its allowed prefix")
@@ -162,8 +171,8 @@ def _real_place(place: ObjectUrl, prefix: ObjectUrl) -> tuple[Path, str]:
     return root, real.relative_to(root).as_posix()
 
 
-def _bounded(chunks: Iterable[bytes], limit: int, url: str) -> bytes:
-    """Join `chunks`, trusting no announced size: a store that sends more than `limit` is cut off."""
+def _join(chunks: Iterable[bytes], limit: int, url: str) -> bytes:
+    """Join `chunks`. Raises `GiveUp` beyond `limit` bytes, whatever size the store announced."""
     body = bytearray()
     for chunk in chunks:
         body += chunk

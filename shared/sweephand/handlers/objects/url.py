@@ -1,7 +1,7 @@
-"""Where an object lives: the one spelling of a URL that the API and the stores both accept.
+"""The URL of an object: one spelling for each, which the API and the stores both accept.
 
-Nothing is normalised, because what would need it is refused: a URL that has two spellings could be
-checked in one and opened in the other.
+A URL that could be spelled in two ways is refused instead of normalised:
+otherwise one spelling could be checked and another opened.
 """
 
 import re
@@ -13,9 +13,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 MAX_KEY_BYTES = 1024
-"""The longest path, in UTF-8 bytes: what S3 and Google Cloud Storage take for a key."""
+"""The longest path, in UTF-8 bytes: the limit of S3 and Google Cloud Storage for a key."""
 MAX_SEGMENT_BYTES = 255
-"""The longest piece between two slashes, in UTF-8 bytes: what file systems take for a name."""
+"""The longest piece between two slashes, in UTF-8 bytes: the limit of file systems for a name."""
 SCHEMES = ("s3", "gs", "file")
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]\Z")
@@ -25,7 +25,7 @@ _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
 
 @dataclass(frozen=True, slots=True)
 class ObjectUrl:
-    """A parsed URL. `bucket` is empty for `file`; `segments` is the path, cut at its slashes."""
+    """A parsed URL. `bucket` is empty for `file`; `segments` are the pieces of the path between its slashes."""
 
     scheme: str
     bucket: str
@@ -33,11 +33,11 @@ class ObjectUrl:
 
     @property
     def key(self) -> str:
-        """The path without a slash in front: an object store's key."""
+        """The path without its first slash: the key in an object store."""
         return "/".join(self.segments)
 
     def is_under(self, prefix: "ObjectUrl") -> bool:
-        """Whether this lies below `prefix`, by whole segments: `a/bc` is not under `a/b`."""
+        """Whether this object lies below `prefix`. Segments count whole: `a/bc` is not under `a/b`."""
         depth = len(prefix.segments)
         same_place = (self.scheme, self.bucket) == (prefix.scheme, prefix.bucket)
         return same_place and len(self.segments) > depth and self.segments[:depth] == prefix.segments
@@ -46,8 +46,8 @@ class ObjectUrl:
 def parse_object_url(url: str) -> ObjectUrl:
     """Return the parts of `s3://bucket/key`, `gs://bucket/key` or `file:///path`.
 
-    Raises `ValueError`, naming what is wrong, for another scheme or host, for a missing path, for `.`, `..`
-    and empty segments, and for every character that some store would escape, expand or cut at.
+    Raises `ValueError`, which names the mistake, for another scheme, for a host in a file's URL, for a missing
+    path, for an empty segment, `.` or `..`, and for a character that some store escapes, expands or cuts at.
     """
     parsed = _parse(url)
     if not parsed.segments:
@@ -56,7 +56,7 @@ def parse_object_url(url: str) -> ObjectUrl:
 
 
 def parse_prefix(url: str) -> ObjectUrl:
-    """Return the parts of a folder's URL, with or without a slash at its end; a whole bucket is a folder too.
+    """Return the parts of a folder's URL. A slash at its end is optional, and a whole bucket counts as a folder.
 
     Raises `ValueError` as `parse_object_url` does, and for `file:///`, which would allow the whole disk.
     """
@@ -84,7 +84,9 @@ def _check_bucket(scheme: str, bucket: str) -> None:
         if bucket:
             raise ValueError("a file URL names no host: file:///folder/name")
     elif not _BUCKET.match(bucket) or ".." in bucket:
-        raise ValueError("the bucket's name must be 3 to 222 of a-z 0-9 . _ - with no user, port or host")
+        raise ValueError(
+            "the bucket's name must be 3 to 222 characters of a-z 0-9 . _ -, without user, port or host"
+        )
 
 
 def _check_segments(segments: Iterable[str]) -> None:
@@ -107,7 +109,7 @@ def _is_refused(char: str) -> bool:
     return char in _REFUSED or unicodedata.category(char) in _REFUSED_CATEGORIES
 
 
-def _checked(url: str) -> str:
+def _check_url(url: str) -> str:
     parse_object_url(url)
     return url
 
@@ -119,6 +121,6 @@ ObjectUrlText = Annotated[
         examples=["s3://bucket/folder/name.png", "file:///srv/out/name.pdf"],
         json_schema_extra={"format": "uri"},
     ),
-    AfterValidator(_checked),
+    AfterValidator(_check_url),
 ]
-"""The URL of one object, for a payload model; the allowed prefixes are checked when the job runs."""
+"""The URL of one object, for a payload model. The store checks the allowed prefixes when the job runs."""

@@ -33,16 +33,16 @@ QUOTE_BAR = 0.9
 CODE_PADDING = 2.4
 CELL_PADDING = 1.6
 MIN_WIDTH = 40.0
-"""Deep nesting stops indenting where this width is left."""
+"""Blocks are not indented further than to this width."""
 
 CODE_SCALE = 0.9
-"""A code font's size against the text around it: DejaVu Sans Mono looks larger than it is."""
+"""The size of code relative to the text around it: DejaVu Sans Mono looks larger than DejaVu Sans."""
 POINT = 25.4 / 72
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One size of text and its lines' distance."""
+    """How a kind of text looks: `size` in points, `leading` as the line's height relative to it."""
 
     size: float
     leading: float = 1.45

@@ -1,43 +1,51 @@
-"""Starts whose handlers have been entered, and of which the record does not know that yet.
+"""Starts whose handlers have been entered, while the record does not know it.
 
-A start that is lost with its function counts as a crash only where its handler is known to have been entered.
-That is told with calls that are made anyway; most jobs have ended by then, and nothing needs to be told of them.
+A start that is lost with its function counts as a crash only where the record knows that its handler was entered.
+A tick tells the record of entries with calls that it makes anyway. Most jobs end before that, and then
+nothing needs to be told of them.
 """
 
 from collections import deque
-from collections.abc import Callable
 
+from sweephand.domain.attempt import Attempt
+from sweephand.ports.clock import Clock
 from sweephand.ports.record import Entered
 
 AFTER = 0.1
-"""Seconds that a handler has run when it is told: a job that ends sooner is settled as cheaply."""
+"""Seconds that a handler has run before its entry is told: a job that ends sooner is settled as cheaply."""
 MOST = 1000
-"""Starts that are told by one call."""
+"""Entries that one call tells."""
 
 
 class Entries:
-    """Filled as handlers are entered; `runs(id, token)` tells whether that start is still running."""
+    """Notes attempts as their handlers are entered and end, and hands out what the record does not know yet."""
 
-    def __init__(self, now: Callable[[], float], runs: Callable[[str, str], bool]) -> None:
-        self._now, self._runs = now, runs
-        self._entered: deque[tuple[float, str, str]] = deque()
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._untold: deque[tuple[float, str, str]] = deque()
+        self._running: set[tuple[str, str]] = set()
 
-    def add(self, id_: str, token: str) -> None:
-        """Note that the handler of this start is entered now."""
-        self._entered.append((self._now(), id_, token))
+    def began(self, attempt: Attempt, now: float) -> None:
+        """Note that the attempt's handler is entered `now`, on the clock's time."""
+        self._untold.append((now, attempt.claim.id, attempt.token))
+        self._running.add((attempt.claim.id, attempt.token))
+
+    def ended(self, attempt: Attempt) -> None:
+        """Note that the attempt has ended: nothing needs to be told of it any more."""
+        self._running.discard((attempt.claim.id, attempt.token))
 
     def take(self) -> Entered:
-        """Return what is to be told by a call that is about to be made."""
-        told: dict[str, list[str]] = {}
-        before, count = self._now() - AFTER, 0
-        while self._entered and self._entered[0][0] <= before and count < MOST:
-            _, id_, token = self._entered.popleft()
-            if self._runs(id_, token):
-                told.setdefault(token, []).append(id_)
+        """Return what the next call is to tell: ids by token."""
+        entered: dict[str, list[str]] = {}
+        before, count = self._clock.monotonic() - AFTER, 0
+        while self._untold and self._untold[0][0] <= before and count < MOST:
+            _, id_, token = self._untold.popleft()
+            if (id_, token) in self._running:
+                entered.setdefault(token, []).append(id_)
                 count += 1
-        return told
+        return entered
 
     def put_back(self, entered: Entered) -> None:
-        """Tell these by another call: the one that was to do it has failed."""
+        """Have the next call tell these: the call that was to do it has failed."""
         for token, ids in entered.items():
-            self._entered.extendleft((0.0, id_, token) for id_ in ids)
+            self._untold.extendleft((0.0, id_, token) for id_ in ids)

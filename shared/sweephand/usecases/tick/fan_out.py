@@ -5,7 +5,7 @@ import logging
 import math
 
 from sweephand.ports.clock import Clock
-from sweephand.ports.drainers import Drainers
+from sweephand.ports.tick_trigger import TickTrigger
 from sweephand.usecases.tick.report import Report
 
 log = logging.getLogger("sweephand")
@@ -19,7 +19,7 @@ class FanOut:
     It is asked after one second of a backlog, then each time that the backlog has lasted twice as long.
     """
 
-    def __init__(self, drainers: Drainers | None, most: int, clock: Clock, report: Report) -> None:
+    def __init__(self, drainers: TickTrigger | None, most: int, clock: Clock, report: Report) -> None:
         self._drainers, self._most, self._clock, self._report = drainers, most, clock, report
         self._since: float | None = None
         self._settled_before = 0
@@ -63,7 +63,7 @@ class FanOut:
         if self._stopped:
             return
         try:
-            self._report.drainers = await asyncio.to_thread(self._drainers.call, count, left)
+            self._report.drainers = await asyncio.to_thread(self._drainers.now, count, left)
         except Exception:  # what was drained is not to be lost to the report by it
             log.exception("no drainers were called")
         if self._stopped:  # meanwhile: those that had not been started were not told
