@@ -11,6 +11,8 @@ from werkzeug import Request, Response
 
 NAMES = (
     *("create_job", "create_jobs", "list_jobs", "get_job", "explain_job", "cancel_job"),
+    *("put_schedule", "list_schedules", "get_schedule", "patch_schedule", "delete_schedule"),
+    *("run_schedule", "backfill_schedule", "list_schedule_jobs"),
     *("health", "openapi", "not_found", "tick"),
 )
 

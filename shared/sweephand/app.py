@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from sweephand.domain.json_value import JsonValue
     from sweephand.ports.record import DueSchedules
+    from sweephand.ports.schedules import Schedules
     from sweephand.ports.tick_trigger import TickTrigger
     from sweephand.usecases.retention import Retention
     from sweephand.usecases.tick.pages import PageReader
@@ -99,6 +100,14 @@ def rpc() -> Rpc:
 def record() -> Record:
     """Return the record; raises `ConfigError` where it is not configured."""
     return Record(rpc())
+
+
+@functools.cache
+def schedules() -> "Schedules":
+    """Return the record's schedules; raises `ConfigError` where the record is not configured."""
+    from sweephand.ports.schedules import Schedules
+
+    return Schedules(rpc())
 
 
 @functools.cache

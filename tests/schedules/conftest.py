@@ -9,7 +9,6 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from infra.local.services.services import Services
-from sweephand import app
 from sweephand.adapters import direct
 from sweephand.handlers import registry
 from sweephand.ports.record import Page, Record
@@ -53,7 +52,7 @@ class Schedules:
         values = {key: Jsonb(value) if isinstance(value, dict) else value for key, value in values.items()}
         names, marks = ", ".join(values), ", ".join(["%s"] * len(values))
         row = self.sql.execute(
-            f"insert into sweephand.schedules ({names}) values ({marks}) returning id",  # type: ignore[arg-type] # noqa: S608 - the test's own
+            f"insert into sweephand.schedules ({names}) values ({marks}) returning id",  # type: ignore[arg-type]
             list(values.values()),
         ).fetchone()
         assert row
@@ -73,7 +72,8 @@ class Schedules:
     def fires(self, name: str) -> list[datetime]:
         """Return the fires that have a job, in order."""
         rows = self.sql.execute(
-            "select fire_at from sweephand.jobs where schedule = %s and fire_at is not null order by fire_at", (name,)
+            "select fire_at from sweephand.jobs where schedule = %s and fire_at is not null order by fire_at",
+            (name,),
         ).fetchall()
         return [at.astimezone(UTC) for (at,) in rows]
 

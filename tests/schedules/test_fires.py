@@ -1,6 +1,6 @@
 """What ticks make of schedules."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from tests.schedules.conftest import START, Schedules
 

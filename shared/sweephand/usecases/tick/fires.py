@@ -50,7 +50,11 @@ def _plan(row: Mapping[str, Any], handlers: Mapping[str, Handler], now: datetime
     """Return what is to become of a schedule now; where it is invalid, why."""
     plan = {
         **{key: row[key] for key in ("id", "revision", "cursor", "next_fire")},
-        **{"decided": row["cursor"], "fires": [], "skipped": {}, "look_at": None, "invalid": None},
+        "decided": row["cursor"],
+        "fires": [],
+        "skipped": {},
+        "look_at": None,
+        "invalid": None,
     }
     try:
         schedule = _schedule(row, handlers)
