@@ -3,9 +3,7 @@
 from werkzeug import Request, Response
 
 from sweephand import app
-from sweephand.adapters.clock import SystemClock
 from sweephand.http.endpoint import endpoint, path_part, rendered
-from sweephand.usecases.schedules.make import run_now
 
 
 @endpoint
@@ -14,6 +12,6 @@ def run_schedule(request: Request) -> Response:
     caller = app.caller(request)
     name, key = path_part(request), request.headers.get("Idempotency-Key")
     named = None if key is None else (caller.name, key)
-    job, replayed = run_now(app.schedules(), app.handlers(), app.announcer(), name, SystemClock().job_id(), named)
+    job, replayed = app.schedule_runner()(name, named)
     headers = {"Location": f"/jobs/{job['id']}"} | ({"Idempotency-Replayed": "true"} if replayed else {})
     return rendered(job, 201, **headers)

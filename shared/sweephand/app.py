@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sweephand.ports.schedules import Schedules
     from sweephand.ports.tick_trigger import TickTrigger
     from sweephand.usecases.retention import Retention
+    from sweephand.usecases.schedules.make import RunNow
     from sweephand.usecases.tick.pages import PageReader
     from sweephand.usecases.tick.report import Report
     from sweephand.usecases.tick.tick import Tick
@@ -108,6 +109,13 @@ def schedules() -> "Schedules":
     from sweephand.ports.schedules import Schedules
 
     return Schedules(rpc())
+
+
+def schedule_runner() -> "RunNow":
+    """Return what makes a job of a schedule now."""
+    from sweephand.usecases.schedules.make import RunNow
+
+    return RunNow(schedules(), SystemClock(), handlers(), announcer())
 
 
 @functools.cache

@@ -52,7 +52,7 @@ class Schedules:
         values = {key: Jsonb(value) if isinstance(value, dict) else value for key, value in values.items()}
         names, marks = ", ".join(values), ", ".join(["%s"] * len(values))
         row = self.sql.execute(
-            f"insert into sweephand.schedules ({names}) values ({marks}) returning id",  # type: ignore[arg-type]
+            f"insert into sweephand.schedules ({names}) values ({marks}) returning id",
             list(values.values()),
         ).fetchone()
         assert row
@@ -101,7 +101,8 @@ def clock(clean: Services) -> Iterator[Clock]:
         made.set(START)
         yield made
         sql.execute(
-            "create or replace function sweephand.clock() returns timestamptz language sql stable as $$ select now() $$"
+            "create or replace function sweephand.clock() returns timestamptz language sql stable as "
+            "$$ select now() $$"
         )
 
 

@@ -272,7 +272,7 @@ create function sweephand.skip_overlaps(ids uuid[], token uuid, out contended uu
 declare
   moment timestamptz := sweephand.clock();
   held uuid[];
-  skipped uuid[];
+  over uuid[];
 begin
   held := array(
     select s.id from sweephand.schedules s
@@ -297,17 +297,17 @@ begin
                  where o.schedule_id = m.schedule_id and o.attempt > 0 and o.skip_overlap and o.id <> m.id))
   select coalesce((select array_agg(m.id) from mine m where not m.judged), '{}'),
          (select array_agg(v.id order by v.id) from overlapping v)
-  into contended, skipped;
-  if skipped is not null then
+  into contended, over;
+  if over is not null then
     update sweephand.schedules s set skipped = sweephand.add_counts(s.skipped, jsonb_build_object('overlap', c.jobs))
-    from (select o.schedule_id, count(*) as jobs from sweephand.open o where o.id = any (skip_overlaps.skipped)
+    from (select o.schedule_id, count(*) as jobs from sweephand.open o where o.id = any (over)
           group by o.schedule_id) c
     where s.id = c.schedule_id;
     perform sweephand.finish(array(
       select row(o.id, o.created_at, $2, 'cancelled', 0, 0, 0, null, null, o.token,
                  format('overlap: another job of schedule %s was running or waiting for a retry', j.schedule),
                  null, null, null)::sweephand.ending
-      from sweephand.open o join sweephand.jobs j on j.id = o.id where o.id = any (skipped)));
+      from sweephand.open o join sweephand.jobs j on j.id = o.id where o.id = any (over)));
   end if;
   if contended <> '{}' then
     perform sweephand.release(contended, array_fill($2, array[cardinality(contended)]));
@@ -443,7 +443,7 @@ create function public.sweephand_backfill_v1(id uuid, revision integer, fires js
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   one sweephand.schedules;
-  made bigint;
+  filled bigint;
 begin
   select * into one from sweephand.schedules s where s.id = $1 and s.revision = $2 for no key update;
   if not found then
@@ -463,9 +463,9 @@ begin
            coalesce((one.job ->> 'max_retries')::smallint, 3), d.fire_at, f.expires_at, one.name, one.id, d.fire_at
     from fired d join fire f on f.fire_at = d.fire_at
     returning 1)
-  select count(*) into made from created;
-  update sweephand.schedules s set made = s.made + sweephand_backfill_v1.made where s.id = one.id;
-  return jsonb_build_object('made', made);
+  select count(*) into filled from created;
+  update sweephand.schedules s set made = s.made + filled where s.id = one.id;
+  return jsonb_build_object('made', filled);
 end $$;
 
 -- Answers {jobs: [summary + position]} of what a schedule made, latest created first, after the position (`at`, `job`)

@@ -73,7 +73,7 @@ def _schedule() -> Json:
         "paused": {"type": "boolean"},
         "dst": {
             **with_null(TEXT),
-            "description": "What it does when clocks change: fixed_time, real_time, elapsed.",
+            "description": "What clock changes do to it: fixed_time, real_time, elapsed.",
         },
         "next_fires": {
             "type": "array",
@@ -110,6 +110,7 @@ def schedule_operations(key: Json) -> dict[str, Json]:
         "headers": {"Location": {"schema": TEXT}, "Idempotency-Replayed": {"schema": TEXT}}
     }
     backfilled = schema_object({"made": _COUNT, "existed": _COUNT, "next": with_null(TEXT)})
+    keep: Json = {"type": "string", "enum": ["keep", "cancel"], "default": "keep"}
     deleted = schema_object({"deleted": {"type": "boolean"}, "cancelled": _COUNT})
     jobs = {"type": "array", "items": ref("JobCard")}
     return {
@@ -141,7 +142,7 @@ def schedule_operations(key: Json) -> dict[str, Json]:
             "summary": "Delete a schedule",
             "parameters": [
                 name,
-                parameter("jobs", {"type": "string", "enum": ["keep", "cancel"], "default": "keep"}),
+                parameter("jobs", keep),
             ],
             "responses": answers({"200": content("Deleted.", deleted)}, 401, 404, 422, 503),
         },

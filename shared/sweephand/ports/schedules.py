@@ -111,13 +111,13 @@ class Schedules:
         return ByHand(answer["created"], answer["installation"], answer["asked_ms"], wait_ms, answer["job"])
 
     def backfill(self, stored: Stored, fires: Sequence[Sequence[str | None]]) -> int | None:
-        """Make jobs of `[fire_at, expires_at]`; return how many had none before, None if the schedule has changed."""
+        """Make jobs of `[fire_at, expires_at]`; return how many had none before; None if it has changed."""
         params = {"id": str(stored.id), "revision": stored.revision, "fires": list(map(list, fires))}
         answer = self._rpc("sweephand_backfill_v1", params)
         return answer["made"] if answer else None
 
     def jobs(self, name: str, limit: int, after: Position | None) -> Listed | None:
-        """Return at most `limit` jobs that the schedule made, latest created first; None without such a schedule."""
+        """Return at most `limit` jobs that it made, latest created first; None without such a schedule."""
         params: dict[str, Any] = {"name": name, "owner": self._owner, "max_rows": limit}
         if after:
             params |= {"at": after.created_at, "job": str(after.id)}

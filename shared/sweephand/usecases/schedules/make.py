@@ -1,9 +1,10 @@
 """Make jobs of a schedule beside its fires: one now, or those of a range in the past."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
-from uuid import UUID, uuid5
+from uuid import uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +16,7 @@ from sweephand.domain.json_value import JsonValue
 from sweephand.domain.request import Instant, faults_of
 from sweephand.domain.schedule import Schedule
 from sweephand.domain.schedule_request import new_schedule
+from sweephand.ports.clock import Randomness
 from sweephand.ports.record import Created, CreateOutcome
 from sweephand.ports.schedules import Schedules, Stored
 from sweephand.usecases.create import checked_key
@@ -39,30 +41,32 @@ class BackfillRequest(BaseModel):
     limit: int = Field(default=DEFAULT_FIRES, ge=1, le=MOST_FIRES, description="Fires to look at, at most.")
 
 
-def run_now(
-    schedules: Schedules,
-    handlers: Mapping[str, Handler],
-    announce: Callable[[Created], None],
-    name: str,
-    job: UUID,
-    key: tuple[str, str] | None = None,
-) -> tuple[JobJson, bool]:
-    """Make a job of a schedule now; return it, and whether it is a replay of a request with the same `key`.
+@dataclass(frozen=True, slots=True)
+class RunNow:
+    """Makes a job of a schedule now, beside its fires. The job has no `fire_at`; a paused schedule may be run."""
 
-    `job` is the new id. `key` is who calls and the Idempotency-Key: the id is then made of them, so that asking again
-    finds the same job. The job has no `fire_at`. A paused schedule may be run.
-    Raises `ScheduleNotFoundError`, `InvalidError`, `RecordUnavailableError`.
-    """
-    stored = found(schedules.get(name))
-    expires_after = new_schedule(stored.body, handlers).job.expires_after
-    if key is not None:
-        job = uuid5(stored.id, f"{key[0]} {checked_key(key[1])}")
-    made = schedules.run(name, job, None if expires_after is None else expires_after // _MS)
-    if made is None:
-        raise ScheduleNotFoundError
-    if made.created:
-        announce(Created(CreateOutcome.CREATED, made.installation, [made.job], [made.wait_ms], made.asked_ms))
-    return made.job, not made.created
+    schedules: Schedules
+    chance: Randomness
+    handlers: Mapping[str, Handler]
+    announce: Callable[[Created], None]
+    """Tells of the job, as of any that is created."""
+
+    def __call__(self, name: str, key: tuple[str, str] | None = None) -> tuple[JobJson, bool]:
+        """Return the job, and whether it is a replay of a request with the same `key`.
+
+        `key` is who calls and the Idempotency-Key: the job's id is made of them, so that asking again finds the
+        same job. Raises `ScheduleNotFoundError`, `InvalidError`, `RecordUnavailableError`.
+        """
+        stored = found(self.schedules.get(name))
+        expires_after = new_schedule(stored.body, self.handlers).job.expires_after
+        job = self.chance.job_id() if key is None else uuid5(stored.id, f"{key[0]} {checked_key(key[1])}")
+        made = self.schedules.run(name, job, None if expires_after is None else expires_after // _MS)
+        if made is None:
+            raise ScheduleNotFoundError
+        if made.created:
+            waits = [made.wait_ms]
+            self.announce(Created(CreateOutcome.CREATED, made.installation, [made.job], waits, made.asked_ms))
+        return made.job, not made.created
 
 
 def backfill(

@@ -15,7 +15,7 @@ NEXT_FIRES = 5
 
 
 def render(stored: Stored, *, fires: int = NEXT_FIRES) -> dict[str, JsonValue]:
-    """Return a schedule with its next `fires` fires; one that is invalid as it stands in the record, with the reason.
+    """Return a schedule with its next `fires` fires; an invalid one as it is, and why.
 
     A row that was written by SQL is judged here too: no tick may have done so yet.
     """

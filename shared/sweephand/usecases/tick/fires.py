@@ -1,4 +1,4 @@
-"""Makes jobs of the fires that a page of the record says are to be made: plans them, and has one call carry it out."""
+"""Makes jobs of fires: plans those of the schedules that a page of the record names; one call makes them."""
 
 import logging
 from collections.abc import Mapping
