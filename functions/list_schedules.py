@@ -11,5 +11,5 @@ from sweephand.usecases.schedules import read
 def list_schedules(request: Request) -> Response:
     """List schedules by name."""
     app.caller(request)
-    asked = query(request, "limit", "cursor")
-    return rendered(read.list_schedules(app.schedules(), asked.get("limit"), asked.get("cursor")))
+    asked = query(request, "limit", "cursor", "source")
+    return rendered(read.list_schedules(app.schedules(), read.SchedulesQuery(**asked)))

@@ -1,16 +1,20 @@
 """How the command line calls a running API."""
 
+import json
 import os
+import sys
 from collections.abc import Mapping
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import httpx
 import typer
 
-from sweephand.domain.errors import ConfigError
+from sweephand.domain.errors import ConfigError, SweephandError
 
 Url = Annotated[str, typer.Option(envvar="SWEEPHAND_URL", help="Where the API is.")]
 Key = Annotated[str, typer.Option(envvar="SWEEPHAND_API_KEY", help="The API key.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON.")]
 LOCAL = "http://127.0.0.1:8080"
 
 
@@ -24,6 +28,41 @@ def headers_of(key: str) -> Mapping[str, str]:
     if not key:
         raise ConfigError("SWEEPHAND_API_KEY is not set (`sweephand dev` takes dev-key).")
     return {"Authorization": f"Bearer {key}"}
+
+
+def call(url: str, key: str, method: str, path: str, **kwargs: Any) -> Any:
+    """Return the API's answer; raises `SweephandError` with the problem it told."""
+    headers = {**headers_of(key), **kwargs.pop("headers", {})}
+    try:
+        answer = httpx.request(method, url.rstrip("/") + path, headers=headers, timeout=30, **kwargs)
+    except httpx.HTTPError as e:
+        raise SweephandError(f"{url} does not answer: {e}") from e
+    if answer.is_success:
+        return answer.json()
+    raise ApiError(answer.status_code, told(answer))
+
+
+class ApiError(SweephandError):
+    """The API answered with a problem."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+def read_json(text: str, option: str) -> Any:
+    """Return the JSON in `text`, in the file after an @, or for - in standard input; raises `ConfigError`."""
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except OSError as e:
+            raise ConfigError(f"{option}: {e}") from e
+    try:
+        return json.loads(text)
+    except ValueError as e:
+        raise ConfigError(f"{option} is not JSON: {e}") from e
 
 
 def told(answer: httpx.Response) -> str:

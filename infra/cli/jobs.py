@@ -1,19 +1,14 @@
 """Commands that talk to a running API: create, import, list, show, cancel."""
 
 import json
-import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from sweephand.domain.errors import ConfigError, SweephandError
-
-from .api import LOCAL, Key, Url, headers_of, told
+from .api import LOCAL, AsJson, Key, Url, call, read_json
 from .import_jobs import import_
 
 app = typer.Typer(
@@ -23,7 +18,6 @@ app = typer.Typer(
 
 ID_WIDTH = 36
 """Characters of an id, which is shown whole however narrow the terminal: it is there to be copied."""
-AsJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON.")]
 Id = Annotated[str, typer.Argument(help="The job's id.")]
 app.command("import")(import_)
 
@@ -48,7 +42,7 @@ def create(
     """
     asked = {
         "type": type_,
-        "payload": _payload(payload),
+        "payload": read_json(payload, "--payload"),
         "scheduled_at": at,
         "priority": priority,
         "max_retries": max_retries,
@@ -56,7 +50,7 @@ def create(
     }
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     body = {name: value for name, value in asked.items() if value is not None}
-    job = _call(url, key, "POST", "/jobs", json=body, headers=headers)
+    job = call(url, key, "POST", "/jobs", json=body, headers=headers)
     typer.echo(json.dumps(job) if as_json else job["id"])
 
 
@@ -73,7 +67,7 @@ def list_(
 ) -> None:
     """List jobs, latest created first."""
     params = {"status": status, "type": type_, "limit": limit, "cursor": cursor}
-    page = _call(url, key, "GET", "/jobs", params={name: v for name, v in params.items() if v is not None})
+    page = call(url, key, "GET", "/jobs", params={name: v for name, v in params.items() if v is not None})
     if as_json:
         typer.echo(json.dumps(page))
         return
@@ -90,44 +84,18 @@ def list_(
 @app.command()
 def show(job_id: Id, url: Url = LOCAL, key: Key = "") -> None:
     """Print one job, whole, as JSON."""
-    typer.echo(json.dumps(_call(url, key, "GET", f"/jobs/{quote(job_id, safe='')}"), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(call(url, key, "GET", f"/jobs/{quote(job_id, safe='')}"), indent=2, ensure_ascii=False))
 
 
 @app.command()
 def explain(job_id: Id, url: Url = LOCAL, key: Key = "", *, as_json: AsJson = False) -> None:
     """Say in words why a job is where it is."""
-    said = _call(url, key, "GET", f"/jobs/{quote(job_id, safe='')}/explain")
+    said = call(url, key, "GET", f"/jobs/{quote(job_id, safe='')}/explain")
     typer.echo(json.dumps(said) if as_json else "\n".join([f"{said['id']} is {said['status']}", *said["because"]]))
 
 
 @app.command()
 def cancel(job_id: Id, url: Url = LOCAL, key: Key = "", *, as_json: AsJson = False) -> None:
     """Cancel a pending job."""
-    job = _call(url, key, "PUT", f"/jobs/{quote(job_id, safe='')}/cancel")
+    job = call(url, key, "PUT", f"/jobs/{quote(job_id, safe='')}/cancel")
     typer.echo(json.dumps(job) if as_json else f"{job['id']} is {job['status']}")
-
-
-def _payload(text: str) -> Any:
-    if text == "-":
-        text = sys.stdin.read()
-    elif text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        except OSError as e:
-            raise ConfigError(f"--payload: {e}") from e
-    try:
-        return json.loads(text)
-    except ValueError as e:
-        raise ConfigError(f"--payload is not JSON: {e}") from e
-
-
-def _call(url: str, key: str, method: str, path: str, **kwargs: Any) -> Any:
-    """Return the API's answer; raises `SweephandError` with the problem it told."""
-    headers = {**headers_of(key), **kwargs.pop("headers", {})}
-    try:
-        answer = httpx.request(method, url.rstrip("/") + path, headers=headers, timeout=30, **kwargs)
-    except httpx.HTTPError as e:
-        raise SweephandError(f"{url} does not answer: {e}") from e
-    if answer.is_success:
-        return answer.json()
-    raise SweephandError(told(answer))

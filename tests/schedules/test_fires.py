@@ -140,7 +140,7 @@ def test_change_makes_what_was_made_ahead_anew(schedules: Schedules) -> None:
 def test_change_keeps_what_was_missed(schedules: Schedules, clean: Any) -> None:
     """A deployment after an hour without ticks loses nothing: what was missed is decided by the new body."""
     rpc = direct.connect(clean.database_url)
-    body = {"name": "often", "cron": "*/10 * * * *", "job": JOB}
+    body: dict[str, Any] = {"name": "often", "cron": "*/10 * * * *", "job": JOB}
     change.put(ScheduleRecord(rpc), HANDLERS, body)
     schedules.look()
     schedules.clock.move(minutes=55)

@@ -15,6 +15,7 @@ from sweephand.http.openapi_parts import (
     with_null,
 )
 from sweephand.usecases.read import DEFAULT_LIMIT, MAX_LIMIT
+from sweephand.usecases.schedules.change import MAX_SOURCE
 from sweephand.usecases.schedules.make import BackfillRequest
 
 _COUNT: Json = {"type": "integer", "minimum": 0}
@@ -104,6 +105,8 @@ def schedule_operations(key: Json) -> dict[str, Json]:
         parameter("limit", _LIMIT),
         parameter("cursor", {**TEXT, "description": "`next_cursor` of the page before."}),
     ]
+    listed: Json = {**TEXT, "minLength": 1, "maxLength": MAX_SOURCE, "description": "The list that it stands in."}
+    source = parameter("source", listed)
     schedule = content("The schedule.", ref("Schedule"))
     located = {"headers": {"Location": {"schema": TEXT}}}
     run = content("Made, and committed.", ref("Job")) | {
@@ -116,6 +119,7 @@ def schedule_operations(key: Json) -> dict[str, Json]:
     return {
         "put_schedule": {
             "summary": "Make a schedule, or replace the one of its name",
+            "parameters": [source],
             "requestBody": _body("ScheduleRequest"),
             "responses": answers(
                 {"201": schedule | located, "200": content("Replaced, or as it was.", ref("Schedule")) | located},
@@ -124,7 +128,7 @@ def schedule_operations(key: Json) -> dict[str, Json]:
         },
         "list_schedules": {
             "summary": "List schedules by name",
-            "parameters": page,
+            "parameters": [*page, source],
             "responses": answers({"200": content("A page.", ref("ScheduleList"))}, 401, 422, 503),
         },
         "get_schedule": {

@@ -18,6 +18,8 @@ from sweephand.usecases.schedules.render import render
 
 TRIES = 5
 """How often a patch is applied anew when another change came between."""
+MAX_SOURCE = 255
+"""Characters of the name of a list."""
 
 Answer = dict[str, JsonValue]
 
@@ -27,11 +29,20 @@ def put(
 ) -> tuple[Answer, PutOutcome]:
     """Make the schedule of `body`, or replace the one of its name; return it, and what was done.
 
-    The same body again changes nothing. Raises `InvalidError`, `RecordUnavailableError`.
+    The same body again changes nothing. `source` names the list that it stands in, 1 to 255 characters; None leaves
+    it in its own. Raises `InvalidError`, `RecordUnavailableError`.
     """
+    checked_source(source)
     done = _put(schedules, as_json(new_schedule(body, handlers)), source)
     assert done.schedule is not None  # without a revision it is always made
     return render(done.schedule), done.outcome
+
+
+def checked_source(source: str | None) -> str | None:
+    """Return the name of a list; raises `InvalidError` unless it is 1 to 255 printable characters, or None."""
+    if source is not None and not (0 < len(source) <= MAX_SOURCE and source.isprintable()):
+        raise InvalidError([FieldError("source", f"must be 1 to {MAX_SOURCE} printable characters")])
+    return source
 
 
 def patch(schedules: Schedules, handlers: Mapping[str, Handler], name: str, body: JsonValue) -> Answer:

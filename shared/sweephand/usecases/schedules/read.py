@@ -1,6 +1,7 @@
 """Read schedules, and the jobs that they made."""
 
 import base64
+from dataclasses import dataclass
 
 from sweephand.domain.cursor import decode, encode
 from sweephand.domain.errors import FieldError, InvalidError, ScheduleNotFoundError
@@ -8,7 +9,7 @@ from sweephand.domain.json_value import JsonValue
 from sweephand.domain.schedule_request import NAME
 from sweephand.ports.schedules import Schedules
 from sweephand.usecases.read import parse_limit
-from sweephand.usecases.schedules.change import found
+from sweephand.usecases.schedules.change import checked_source, found
 from sweephand.usecases.schedules.render import render, summary
 
 
@@ -17,13 +18,23 @@ def get(schedules: Schedules, name: str) -> dict[str, JsonValue]:
     return render(found(schedules.get(name)))
 
 
-def list_schedules(schedules: Schedules, limit: str | None, cursor: str | None) -> dict[str, JsonValue]:
-    """Return `{schedules, next_cursor}` by name.
+@dataclass(frozen=True, slots=True)
+class SchedulesQuery:
+    """The query of `GET /schedules`, as text or None where it was not given."""
 
-    Raises `InvalidError` for a limit out of range, or a cursor that no list gave.
+    limit: str | None = None
+    cursor: str | None = None
+    source: str | None = None
+
+
+def list_schedules(schedules: Schedules, asked: SchedulesQuery) -> dict[str, JsonValue]:
+    """Return `{schedules, next_cursor}` by name; of one source where it is asked for.
+
+    Raises `InvalidError` for a limit out of range, a cursor that no list gave, or an impossible source.
     """
-    most = parse_limit(limit)
-    rows = schedules.list("" if cursor is None else _name_in(cursor), most + 1)
+    most = parse_limit(asked.limit)
+    after = "" if asked.cursor is None else _name_in(asked.cursor)
+    rows = schedules.list(after, most + 1, checked_source(asked.source))
     more = len(rows) > most
     return {
         "schedules": [summary(row) for row in rows[:most]],
