@@ -30,10 +30,7 @@ class Clock:
     def set(self, now: datetime) -> None:
         """Let the record read this time."""
         self.now = now
-        self._sql.execute(
-            "create or replace function sweephand.clock() returns timestamptz language sql stable as "
-            f"$$ select timestamptz '{now.isoformat()}' $$"
-        )
+        self._sql.execute("update public.clock_of_tests set at = %s", (now,))
 
     def move(self, **by: float) -> None:
         """Let time pass."""
@@ -97,6 +94,11 @@ class Schedules:
 def clock(clean: Services) -> Iterator[Clock]:
     """Yield the record's clock at START; afterwards it is PostgreSQL's again."""
     with psycopg.connect(clean.database_url, autocommit=True) as sql:
+        sql.execute("create table public.clock_of_tests as select now() as at")
+        sql.execute(
+            "create or replace function sweephand.clock() returns timestamptz language sql stable as "
+            "$$ select at from public.clock_of_tests $$"
+        )
         made = Clock(sql)
         made.set(START)
         yield made
@@ -104,6 +106,7 @@ def clock(clean: Services) -> Iterator[Clock]:
             "create or replace function sweephand.clock() returns timestamptz language sql stable as "
             "$$ select now() $$"
         )
+        sql.execute("drop table public.clock_of_tests")
 
 
 @pytest.fixture

@@ -215,7 +215,8 @@ def test_idle_page_reads_no_schedule(schedules: Schedules) -> None:
     schedules.sql.execute("vacuum analyze sweephand.schedules")
     plan = schedules.sql.execute(
         "explain (analyze, buffers, format json) "
-        "select exists (select from sweephand.schedules s where s.look_at <= sweephand.clock())"
+        "select exists (select from sweephand.schedules s where s.look_at <= %s)",
+        (schedules.clock.now,),
     ).fetchone()
     assert plan
     assert plan[0][0]["Plan"]["Shared Hit Blocks"] + plan[0][0]["Plan"]["Shared Read Blocks"] <= 3
