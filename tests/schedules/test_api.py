@@ -3,10 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
+from sweephand import app
 from tests.http.api import Answer, Api
 from tests.http.conftest import Configure, api, configure
 from tests.http.jobs import start
@@ -181,3 +183,15 @@ def test_wrong_expression_of_a_row_is_told(api: Api, database: psycopg.Connectio
     assert shown["cron"] == "never"
     assert "/cron" in shown["invalid"]
     assert patch(api, cron="0 9 * * *").body["invalid"] is None
+
+
+def test_explanation_names_the_schedule(api: Api) -> None:
+    """An explanation says which schedule made the job, and why it was skipped."""
+    put(api, cron="* * * * *")
+    running, skipped = (api.call("POST", "/schedules/daily/run").body["id"] for _ in range(2))
+    start(running)
+    token = str(uuid4())
+    assert app.record().start([skipped], token, {"anything": 1000}, exclusive=False, max_bytes=1000).starts == []
+    said = api.get(f"/jobs/{skipped}/explain").body["because"]
+    assert "overlap: another job of schedule daily was running" in said[0]
+    assert said[-1] == "Schedule daily made it: it was run by hand."

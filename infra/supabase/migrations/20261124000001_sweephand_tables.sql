@@ -191,8 +191,9 @@ declare
     'public.sweephand_restore_v1', 'public.sweephand_find_unknown_types_v1',
     'public.sweephand_start_v1', 'public.sweephand_settle_v1',
     'public.sweephand_explain_v1', 'public.sweephand_prune_v1',
-    'public.sweephand_make_fires_v1', 'public.sweephand_delete_schedule_v1', 'public.sweephand_list_schedule_jobs_v1',
-    'public.sweephand_backfill_v1'];
+    'public.sweephand_make_fires_v1', 'public.sweephand_put_schedule_v1', 'public.sweephand_delete_schedule_v1',
+    'public.sweephand_run_schedule_v1', 'public.sweephand_backfill_v1',
+    'public.sweephand_list_schedules_v1', 'public.sweephand_list_schedule_jobs_v1'];
   setting text;
   ours record;
 begin
