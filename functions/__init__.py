@@ -1,26 +1,25 @@
-"""The cloud functions, one thin file each: parse, call one use case, render.
+"""The cloud functions, one file each: parse the request, call one use case, render the answer.
 
-A new route is a file here, its name in `NAMES`, and its route in `serverless.yml`, which is the one list of routes:
-`sweephand/http/routes.py` holds Python's copy and `tests/deploy/test_one_list.py` holds them together.
+To add a route, add a file here, its route in `serverless.yml`, Python's copy of the route in
+`shared/sweephand/http/routes.py`, and its operation in `openapi.py` beside that.
+`tests/deploy/test_routes_agree.py` holds these four together.
 """
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 from werkzeug import Request, Response
 
-NAMES = (
-    *("create_job", "create_jobs", "list_jobs", "get_job", "explain_job", "cancel_job"),
-    *("put_schedule", "list_schedules", "get_schedule", "patch_schedule", "delete_schedule"),
-    *("run_schedule", "backfill_schedule", "list_schedule_jobs"),
-    *("health", "openapi", "not_found", "tick"),
-)
+_FILES = (path.stem for path in Path(__path__[0]).iterdir())
+NAMES = tuple(sorted({name for name in _FILES if not name.startswith("_")}))
+"""The name of each function, which is the name of its file."""
 
 
 def load(name: str) -> Callable[[Request], Response]:
-    """Return the function of that name; an instance imports, and pays for, no other.
+    """Return the function `name`. Only its own module is imported, because each import delays a cold start.
 
-    Raises `AttributeError` for a name that is none.
+    Raises `AttributeError` when no function has that name.
     """
     if name not in NAMES:
         raise AttributeError(f"no function is named {name}")

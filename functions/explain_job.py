@@ -9,6 +9,6 @@ from sweephand.usecases.explain import explain
 
 @endpoint
 def explain_job(request: Request) -> Response:
-    """Say in words why a job is where it is."""
+    """Explain in words why a job is in its state."""
     app.caller(request)
     return rendered(explain(app.record(), app.index(), job_id(request)))

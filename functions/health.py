@@ -8,6 +8,6 @@ from sweephand.http.endpoint import endpoint, rendered
 
 @endpoint
 def health(_request: Request) -> Response:
-    """Answer 200 when the record does. Needs no key and tells nothing but that."""
+    """Answer 200 when the record answers. Needs no key, and discloses nothing else."""
     app.record().health()
     return rendered({"status": "ok"})

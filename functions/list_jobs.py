@@ -11,5 +11,5 @@ from sweephand.usecases import read
 def list_jobs(request: Request) -> Response:
     """List jobs, latest created first."""
     app.caller(request)
-    asked = read.ListRequest(**query(request, "status", "type", "limit", "cursor"))
-    return rendered(read.list_jobs(app.record(), asked))
+    wanted = read.ListRequest(**query(request, "status", "type", "limit", "cursor"))
+    return rendered(read.list_jobs(app.record(), wanted))

@@ -1,4 +1,4 @@
-"""What no other route matched."""
+"""The answer to a request that no route matches."""
 
 from werkzeug import Request, Response
 
@@ -9,7 +9,7 @@ from sweephand.http.routes import methods_of
 
 @endpoint
 def not_found(request: Request) -> Response:
-    """Say 405 with the methods that the path takes, or 404."""
+    """Answer 405 with the methods that the path takes, else 404."""
     allowed = methods_of(request.path)
-    # A path with slashes too many looks like a route's here, and is none: its method is not what is wrong.
+    # A path with too many slashes may match a route here, but it is no route: the path is wrong, not the method.
     raise MethodNotAllowedError(allowed) if allowed and request.method not in allowed else RouteNotFoundError

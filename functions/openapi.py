@@ -9,5 +9,5 @@ from sweephand.http.openapi import document
 
 @endpoint
 def openapi(_request: Request) -> Response:
-    """Return the OpenAPI document of this deployment, its handlers' payloads included."""
+    """Return the OpenAPI document of this deployment, with the payloads of its handlers."""
     return rendered(document(app.handlers()))

@@ -1,4 +1,4 @@
-"""The scheduled function."""
+"""The function that the schedule calls."""
 
 from werkzeug import Request, Response
 
@@ -11,7 +11,7 @@ RETIRE_AFTER = 1.0
 
 @endpoint
 def tick(request: Request) -> Response:
-    """Run one tick and answer with its report. Has no public route: the platform says who may call it.
+    """Run one tick and answer with its report. It has no public route: the platform decides who may call it.
 
     The report is also printed, as one line that is one JSON object: Cloud Logging reads its fields, of which
     infra/gcp/watching.tf makes metrics.

@@ -12,10 +12,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+NAME = "hooks.example.com"
+"""A host name that the certificate is for, beside 127.0.0.1."""
+
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate for 127.0.0.1, its own authority: `cafile` to trust it, `server` to serve with it."""
+    """A certificate for 127.0.0.1 and NAME, its own authority: `cafile` to trust it, `server` to serve with it."""
 
     cafile: Path
     server: ssl.SSLContext
@@ -36,7 +39,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName(NAME)]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -1,4 +1,4 @@
-"""What tests share: the real services, started once, and emptied before each test that uses them."""
+"""The fixtures of all tests: the real services, started once, and emptied before each test that uses them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,21 +18,27 @@ KEPT_TABLES = ("settings", "installation")
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """Every service, migrated; shared by the whole session. A test that stops one starts it again."""
-    with Services(tmp_path_factory.mktemp("stack")) as running:
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Yield every service, migrated. The whole session shares them; a test that stops one starts it again."""
+    with Services(tmp_path_factory.mktemp("services")) as running:
         yield running
 
 
+@pytest.fixture(scope="session")
+def stack(services: Services) -> Services:
+    """Return the services under their former name."""
+    return services
+
+
 @pytest.fixture
-def clean(stack: Services) -> Services:
-    """Return the stack with no job in the record, nothing in the index, and empty outbox and objects."""
-    empty_record(stack.superuser_url)
-    with redis.Redis.from_url(stack.valkey.url) as client:
+def clean(services: Services) -> Services:
+    """Return the services with no job in the record, an empty index, no mail in the outbox and no objects."""
+    empty_record(services.superuser_url)
+    with redis.Redis.from_url(services.valkey.url) as client:
         client.flushall()
     for folder in ("outbox", "objects"):
-        empty_folder(stack.folder.path / folder)
-    return stack
+        empty_folder(services.folder.path / folder)
+    return services
 
 
 @pytest.fixture

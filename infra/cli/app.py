@@ -1,4 +1,4 @@
-"""`sweephand`: the commands."""
+"""`sweephand`: the list of its commands, and the settings that they read."""
 
 import logging
 import os
@@ -14,12 +14,11 @@ from sweephand.settings import without_proxies
 from sweephand.version import VERSION
 
 from . import jobs, project, schedules
-from .api import colour
-from .doctor import doctor
+from .doctor import colour, doctor
+from .import_jobs import import_
 from .init import init
-from .operate import dev, migrate, sync, tick
+from .operate import dev, migrate, prune, sync, tick
 from .package import package
-from .prune import prune
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +40,7 @@ app.command()(migrate)
 app.command()(prune)
 app.command()(doctor)
 app.command()(package)
+jobs.app.command("import")(import_)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(schedules.app, name="schedules")
 
@@ -55,7 +55,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
 def settings(
     env: Annotated[
         Path | None,
-        typer.Option(help="Read KEY=value lines from this file; the environment's own values win.", exists=True),
+        typer.Option(help="Read KEY=value lines from this file; variables of the environment win.", exists=True),
     ] = None,
     *,
     _: Annotated[
@@ -79,7 +79,7 @@ def settings(
 
 
 def _unquoted(value: str) -> str:
-    """Return what a shell that sources the file would read; a value that is no single word of it, as it stands."""
+    """Return the value that a shell would read from the file; a value that is not one word stays as it is."""
     try:
         words = shlex.split(value)
     except ValueError:  # a quote that is not closed
@@ -88,7 +88,7 @@ def _unquoted(value: str) -> str:
 
 
 def main() -> None:
-    """Run a command; an error of ours is one line and exit code 1."""
+    """Run a command. An error of ours prints one line and exits with status 1."""
     try:
         app()
     except SweephandError as e:

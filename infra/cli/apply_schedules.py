@@ -14,7 +14,7 @@ from sweephand.domain.errors import ConfigError, InvalidError
 from sweephand.domain.schedule import as_json as canonical
 from sweephand.domain.schedule_request import new_schedule
 
-from .api import LOCAL, ApiError, AsJson, Key, Url, call
+from .jobs import LOCAL, ApiError, AsJson, Key, Url, call
 
 NOT_FOUND = 404
 SIGNS = {"create": "+", "replace": "~", "adopt": "=", "keep": " ", "delete": "-"}

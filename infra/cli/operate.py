@@ -1,4 +1,4 @@
-"""Commands for who runs Sweephand: dev, tick, sync, migrate."""
+"""Commands for people who operate Sweephand: dev, tick, sync, prune, migrate."""
 
 import json
 import os
@@ -13,30 +13,31 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sweephand import app
 from sweephand.domain.errors import ConfigError, SweephandError
-from sweephand.usecases import rebuild_index as syncing
+from sweephand.settings import HORIZON
+from sweephand.usecases import rebuild_index, retention
 
 
 def dev(
-    port: Annotated[int, typer.Option(envvar="PORT", help="Where to listen, on loopback.")] = 8080,
+    port: Annotated[int, typer.Option(envvar="PORT", help="Port on loopback to listen at.")] = 8080,
     tick_seconds: Annotated[
         float | None,
         typer.Option(envvar="TICK_SECONDS", help="Seconds between ticks. Default: the schedule in serverless.yml."),
     ] = None,
     data_dir: Annotated[
-        Path, typer.Option(envvar="DATA_DIR", help="Where data, outbox, objects and logs are kept.")
+        Path, typer.Option(envvar="DATA_DIR", help="Folder for data, outbox, objects and logs.")
     ] = Path(".sweephand"),
 ) -> None:
     """Run everything on this machine: PostgreSQL, PostgREST, Valkey, every function, and the schedule.
 
-    No account and no Docker. Set SUPABASE_URL with SUPABASE_KEY, or REDIS_URL, to use real services in place of
-    the embedded ones. Ctrl-C stops all of it; the data stays.
+    It needs no account and no Docker. Where PostgREST is missing, the functions call PostgreSQL itself. Set
+    SUPABASE_URL with SUPABASE_KEY, or REDIS_URL, to use real services. Ctrl-C stops everything; the data stays.
     """
     from ..local import dev as emulation  # noqa: PLC0415 - needs the packages of the `local` extra
 
-    asked = {"PORT": str(port), "DATA_DIR": str(data_dir)}
+    settings = {"PORT": str(port), "DATA_DIR": str(data_dir)}
     if tick_seconds is not None:
-        asked["TICK_SECONDS"] = str(tick_seconds)
-    raise typer.Exit(emulation.run({**os.environ, **asked}))
+        settings["TICK_SECONDS"] = str(tick_seconds)
+    raise typer.Exit(emulation.run({**os.environ, **settings}))
 
 
 def tick(
@@ -45,14 +46,14 @@ def tick(
     ] = None,
     linger: Annotated[
         float,
-        typer.Option(help="Seconds to wait for jobs that are known to come due, at most LINGER_SECONDS.", min=0),
+        typer.Option(help="Seconds to wait for jobs that will come due, at most LINGER_SECONDS.", min=0),
     ] = 0,
     *,
-    drainer: Annotated[bool, typer.Option("--drainer", help="Drain only: call no further drainers.")] = False,
+    drainer: Annotated[bool, typer.Option("--drainer", help="Only drain: start no further drainers.")] = False,
 ) -> None:
-    """Run one tick against the configured services; the last line printed is its report, one JSON object.
+    """Run one tick against the configured services. It prints its report as the last line, one JSON object.
 
-    Ctrl-C or SIGTERM starts nothing more, finishes what runs, and hands the rest back.
+    After Ctrl-C or SIGTERM the tick starts no further job, lets running jobs end, and releases the others.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.stop_ticks())
@@ -61,42 +62,63 @@ def tick(
 
 def sync(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; count what is missing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; count the missing jobs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
 ) -> None:
     """Rebuild the index from the record.
 
-    Never needed: every tick restores what the index lost. It restores all of it at once, after a long outage.
+    You never need it: each tick restores jobs that the index lost. After a long outage it restores all at once.
     """
     index = app.index()
     if index is None:
         raise ConfigError("REDIS_URL is not set: there is no index to rebuild.")
-    settings, handlers = app.settings(), app.handlers()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    total = syncing.Synced(0, 0)
-    with Progress(*columns, console=Console(stderr=True), disable=as_json or not sys.stderr.isatty()) as progress:
+    handlers = app.handlers()
+    total = rebuild_index.Synced(0, 0)
+    with _progress(hidden=as_json) as progress:
         bar = progress.add_task("reading the record", total=None)
-        for total in syncing.sync(
-            app.record(), index, list(handlers), round(settings.horizon * 1000), dry_run=dry_run
+        for total in rebuild_index.sync(
+            app.record(), index, list(handlers), round(HORIZON * 1000), dry_run=dry_run
         ):
             progress.update(bar, description=f"{total.seen:,} jobs read, {total.missing:,} missing", advance=1)
     if as_json:
         print(json.dumps({"seen": total.seen, "missing": total.missing, "dry_run": dry_run}))  # noqa: T201
     else:
         verb = "are missing from" if dry_run else "were missing and are now in"
-        typer.echo(
-            f"{total.seen:,} jobs are due within {settings.horizon:g} s; {total.missing:,} {verb} the index."
-        )
+        typer.echo(f"{total.seen:,} jobs are due within {HORIZON:g} s; {total.missing:,} {verb} the index.")
+
+
+def prune(
+    days: Annotated[
+        float | None,
+        typer.Option(help="Keep jobs that finished within so many days. Default: RETENTION_DAYS.", min=0),
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and no progress.")] = False,
+) -> None:
+    """Delete finished jobs that are older than RETENTION_DAYS, with all their data.
+
+    Where RETENTION_DAYS is set, ticks do this too. It deletes 1,000 jobs at a time, so that nothing waits for it.
+    You may cut it off: the jobs deleted so far stay deleted.
+    """
+    keep = days * 86400 if days is not None else app.settings().retention
+    if days is None and not keep:
+        raise ConfigError("RETENTION_DAYS is not set: say with --days how many days to keep.")
+    deleted = 0
+    with _progress(hidden=as_json) as progress:
+        bar = progress.add_task("looking", total=None)
+        for deleted in retention.prune(app.record(), round(keep)):
+            progress.update(bar, description=f"{deleted:,} jobs deleted", advance=1)
+    typer.echo(json.dumps({"deleted": deleted}) if as_json else f"{deleted:,} jobs deleted")
 
 
 def migrate(
     database_url: Annotated[
-        str, typer.Option(envvar="DATABASE_URL", help="postgresql://… of the database's owner.")
+        str, typer.Option(envvar="DATABASE_URL", help="postgresql://… with the role that owns the database.")
     ],
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the migrations, and change nothing.")] = False,
 ) -> None:
-    """Show the migrations that the database lacks, apply them, and record them as the Supabase CLI does."""
+    """Show the migrations that the database lacks, apply them, and record them in the Supabase CLI's table."""
     import psycopg  # noqa: PLC0415 - needs the packages of the `local` extra
 
     from ..supabase import migrate as migrations  # noqa: PLC0415 - likewise
@@ -111,3 +133,9 @@ def migrate(
     except (migrations.MigrationError, psycopg.Error) as e:
         raise SweephandError(str(e).strip()) from e
     typer.echo("The database is up to date." if applied else "Nothing to apply: the database is up to date.")
+
+
+def _progress(*, hidden: bool) -> Progress:
+    """Return a line on standard error that shows progress, where a person can see it and `hidden` is false."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=hidden or not sys.stderr.isatty())

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .api import LOCAL, AsJson, Key, Url, call, read_json
 from .apply_schedules import apply
+from .jobs import LOCAL, AsJson, Key, Url, call, read_json
 
 app = typer.Typer(
     no_args_is_help=True,

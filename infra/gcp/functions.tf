@@ -11,6 +11,7 @@ locals {
   }
   creating = {
     HANDLERS            = local.handlers
+    HTTP_ALLOW          = join(",", var.http_allow)
     LINGER_SECONDS      = tostring(var.linger)
     TICK_BUDGET_SECONDS = tostring(var.tick_budget)
     # The schedule's job, by the name that scheduler.tf gives it.
@@ -34,7 +35,7 @@ locals {
     health             = ["SUPABASE_KEY"]
     openapi            = []
     not_found          = []
-    tick               = concat(["SUPABASE_KEY", "REDIS_URL", "MAIL_URL"], var.tick_store == "direct" ? ["DATABASE_URL"] : [])
+    tick               = concat(["SUPABASE_KEY", "REDIS_URL", "MAIL_URL"], var.webhook_signing ? ["WEBHOOK_SIGNING_KEYS"] : [], var.tick_store == "direct" ? ["DATABASE_URL"] : [])
   }
 }
 
@@ -117,7 +118,12 @@ resource "google_cloudfunctions2_function" "tick" {
       HANDLERS            = local.handlers
       MAIL_FROM           = var.mail_from
       STORAGE_PREFIXES    = join(",", var.storage_prefixes)
+      HTTP_ALLOW          = join(",", var.http_allow)
+      HTTP_CA_FILE        = var.http_ca_file
       TICK_BUDGET_SECONDS = tostring(var.tick_budget)
+      ASYNC_SLOTS         = tostring(var.slots.async)
+      THREAD_SLOTS        = tostring(var.slots.thread)
+      PROCESS_SLOTS       = tostring(var.slots.process)
       # Its own address, in the form that is known before it is made.
       DRAINERS_URL = "https://${var.name}-tick-${data.google_project.this.number}.${var.region}.run.app"
       MAX_DRAINERS = tostring(var.max_drainers)

@@ -5,7 +5,7 @@ locals {
     REDIS_URL           = ["api", "tick"]
     SWEEPHAND_API_KEYS = ["api"]
     MAIL_URL            = ["tick"]
-  }, var.tick_store == "direct" ? { DATABASE_URL = ["tick"] } : {})
+  }, var.webhook_signing ? { WEBHOOK_SIGNING_KEYS = ["tick"] } : {}, var.tick_store == "direct" ? { DATABASE_URL = ["tick"] } : {})
   readers = {
     api  = google_service_account.api.member
     tick = google_service_account.tick.member

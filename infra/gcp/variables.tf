@@ -70,6 +70,24 @@ variable "storage_prefixes" {
   }
 }
 
+variable "http_allow" {
+  description = "Hosts and ranges that http_request may call although they are not public, such as inside.example or 10.1.0.0/16."
+  type        = list(string)
+  default     = []
+}
+
+variable "http_ca_file" {
+  description = "A PEM file in tick's source, with authorities that http_request trusts beside the system's."
+  type        = string
+  default     = ""
+}
+
+variable "webhook_signing" {
+  description = "Whether http_request signs, by the keys in a secret of their own, WEBHOOK_SIGNING_KEYS."
+  type        = bool
+  default     = false
+}
+
 variable "api_memory" {
   description = "Memory of an API function."
   type        = string
@@ -131,6 +149,12 @@ variable "tick_max_instances" {
   description = "How many ticks may run at once."
   type        = number
   default     = 5
+}
+
+variable "slots" {
+  description = "How many handlers of each isolation one tick runs at once."
+  type        = object({ async = number, thread = number, process = number })
+  default     = { async = 100, thread = 16, process = 2 }
 }
 
 variable "max_drainers" {

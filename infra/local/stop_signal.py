@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as something to look at, so that no start or stop is cut in half."""
+"""Remembers Ctrl-C and SIGTERM until the program checks for them, so that no start or stop is cut in half."""
 
 import signal
 from collections.abc import Iterator
@@ -8,29 +8,29 @@ from types import FrameType
 from .services.service import Service
 
 
-class Stopped(Exception):  # noqa: N818 - asked for, no failure
-    """Someone asked to stop."""
+class Stopped(Exception):  # noqa: N818 - a request, no failure
+    """A stop signal has come."""
 
 
 class StopSignal:
-    """Counts SIGINT, SIGTERM and SIGHUP. The second says that nothing that runs is to be waited for."""
+    """Counts SIGINT, SIGTERM and SIGHUP. The second of them means: do not wait for running jobs."""
 
     def __init__(self) -> None:
-        self._asked = 0
+        self._count = 0
 
     def check(self) -> None:
-        """Raise Stopped once a signal has come."""
-        if self._asked:
+        """Raise Stopped if a signal has come."""
+        if self._count:
             raise Stopped
 
     @property
     def impatient(self) -> bool:
-        """Whether a second one has come."""
-        return self._asked > 1
+        """Whether a second signal has come."""
+        return self._count > 1
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Take the signals until the end of the block; services that are starting look at them too."""
+        """Handle the signals until the end of the block. A wait for a starting service ends with them too."""
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = [signal.signal(number, self._remember) for number in numbers]
         Service.on_wait = staticmethod(self.check)
@@ -42,4 +42,4 @@ class StopSignal:
                 signal.signal(number, handler)
 
     def _remember(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked += 1
+        self._count += 1

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -25,6 +26,7 @@ from sweephand.domain.errors import ConfigError
 from sweephand.domain.handler import Context, Handler, Isolation
 from sweephand.domain.services import Mailer, ObjectStore
 from sweephand.handlers import registry
+from sweephand.handlers.http_call import allow
 from sweephand.http import auth
 from sweephand.ports.index import Index
 from sweephand.ports.record import Record, Rpc
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from werkzeug import Request
 
     from sweephand.domain.json_value import JsonValue
+    from sweephand.handlers.http_call.service import HttpService
     from sweephand.ports.record import DueSchedules
     from sweephand.ports.schedules import Schedules
     from sweephand.ports.tick_trigger import TickTrigger
@@ -55,12 +58,14 @@ _making = threading.Lock()
 _ending = threading.Event()
 _ticks: "dict[Tick, AbstractEventLoop]" = {}
 SCHEDULE = 60.0
-"""Seconds between two ticks of the schedule (serverless.yml)."""
+"""Seconds between two scheduled ticks: Python's copy of the rate in `serverless.yml`, held to it by a test."""
 START_SLACK = 1.0
 """Seconds of the budget that a tick takes to connect, read a page and claim before its first job can start.
 
 A time limit that leaves less would be accepted and its jobs never started: each tick would come to them too late.
 """
+LEAST_LIMIT = 5.0
+"""Seconds: a tick that has less for a handler is refused, also where the handler heeds its deadline."""
 
 
 @functools.cache
@@ -72,6 +77,7 @@ def settings() -> settings_module.Settings:
 @functools.cache
 def handlers() -> Mapping[str, Handler]:
     """Return every handler by its name; raises `ConfigError` for a module of HANDLERS that cannot be loaded."""
+    allow.install(allowed())
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
@@ -150,7 +156,7 @@ def _creator() -> CreateJobs:
 def announcer() -> Announcer:
     """Return what announces new jobs."""
     reach = Reach(
-        round(settings().horizon * 1000),
+        round(settings_module.HORIZON * 1000),
         round(min(settings().linger, settings().tick_budget, SCHEDULE) * 1000),
     )
     trigger = tick_trigger if settings().wake_url else None
@@ -198,6 +204,22 @@ def objects() -> ObjectStore:
     )
 
 
+def allowed() -> allow.Allowed:
+    """Return what HTTP_ALLOW opens; raises `ConfigError`."""
+    try:
+        return allow.Allowed.of(settings().http_allow)
+    except ValueError as e:
+        raise ConfigError(f"HTTP_ALLOW: {e}") from e
+
+
+@functools.cache
+def http() -> "HttpService":
+    """Return what calls URLs; raises `ConfigError` for an HTTP_ALLOW, HTTP_CA_FILE or signing key of no use."""
+    from sweephand.handlers.http_call.service import open_http
+
+    return open_http(allowed(), settings().http_ca_file, settings().webhook_signing_keys)
+
+
 def _with_scheme(host: str | None) -> str | None:
     """Return an emulator's URL; Google's own tools take it without a scheme."""
     return f"http://{host}" if host and "://" not in host else host
@@ -212,6 +234,7 @@ def context(attempt: Attempt) -> Context:
         log=_logger(attempt.handler.name),
         objects=objects(),
         mail=mailer(),
+        http=http(),
     )
 
 
@@ -247,7 +270,7 @@ def page_reader() -> "PageReader":
     """Return what reads the record's pages; its rotation lasts as long as the process."""
     from sweephand.usecases.tick.pages import PageReader
 
-    return PageReader(record(), round(settings().horizon * 1000), _make_fires)
+    return PageReader(record(), round(settings_module.HORIZON * 1000), _make_fires)
 
 
 def _make_fires(due: "DueSchedules") -> int:
@@ -289,17 +312,20 @@ def tick(
     from sweephand.usecases.tick.tick import Tick
 
     most = settings()
-    for handler in handlers().values():
-        if handler.timeout > most.tick_budget - MARGIN - START_SLACK:
+    longest = most.tick_budget - MARGIN - START_SLACK
+    fitted = {name: _fitted(handler, longest) for name, handler in handlers().items()}
+    for handler in fitted.values():
+        if handler.timeout > longest:
             raise ConfigError(
                 f"handler {handler.name}: its time limit of {handler.timeout:g} s does not fit a tick of "
                 f"{most.tick_budget:g} s less {START_SLACK:g} s for beginning and {MARGIN:g} s for settling; lower "
                 f"it, or raise TICK_BUDGET_SECONDS to {handler.timeout + MARGIN + START_SLACK:g} or more."
             )
+    http()  # a key that cannot sign is told before a job needs it
     clock = SystemClock()
-    horizon_ms = round(most.horizon * 1000)
+    horizon_ms = round(settings_module.HORIZON * 1000)
     parts = Dependencies(
-        *(record(), index(), clock, clock, handlers(), runners(), page_reader(), horizon_ms, background()),
+        *(record(), index(), clock, clock, fitted, runners(), page_reader(), horizon_ms, background()),
         drainers(),
         retention(),
     )
@@ -309,6 +335,13 @@ def tick(
         0 if drainer or triggered else most.max_drainers,
     )
     return Tick(parts, limits)
+
+
+def _fitted(handler: Handler, longest: float) -> Handler:
+    """Return `handler` with a time limit of at most `longest` seconds, where it heeds its deadline."""
+    if not handler.heeds_deadline or not LEAST_LIMIT <= longest < handler.timeout:
+        return handler
+    return replace(handler, timeout=longest)
 
 
 def run_tick(
@@ -385,5 +418,6 @@ def run(one: "Tick") -> "Report":
     finally:
         del _ticks[one]
         if not stuck:
+            http().close(loop)
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()

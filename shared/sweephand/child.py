@@ -1,4 +1,4 @@
-"""A child process of the tick: runs one handler after another; `adapters/run_process.py` is its parent.
+"""A child process of the tick. It runs handlers one after another for its parent, `adapters/run_process.py`.
 
 python -m sweephand.child
 """
@@ -19,10 +19,10 @@ from sweephand.domain.handler import Handler
 
 
 def main() -> None:
-    """Serve until the parent closes the pipe, or ends."""
+    """Run handlers until the parent closes the pipe or ends."""
     end_with_parent()
     answers = os.dup(1)
-    os.dup2(2, 1)  # what a handler prints must not stand between two answers
+    os.dup2(2, 1)  # a handler's prints must not mix with the answers
     if os.environ.get(running_jobs.LABELLED):
         running_jobs.label_output()
     handlers = app.handlers()
@@ -53,7 +53,7 @@ def _attempt(request: dict[str, Any], handler: Handler) -> Attempt:
 
 
 def end_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however it ends; only Linux can."""
+    """Have the kernel kill this process when its parent ends in any way. Only Linux can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
         if os.getppid() == 1:

@@ -3,24 +3,29 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sweephand.domain.errors import ConfigError
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 _DIGEST = re.compile(r"sha-?[0-9]+\s*[:=$]", re.IGNORECASE)
-DEFAULT_BUDGET = 110.0
-"""Seconds that a tick works: it outlives the minute, so that one that lingers can still start what comes due."""
+DEFAULT_BUDGET = 130.0
+"""Seconds that a tick may work. It outlives the minute, so that a lingering tick can start a job that comes due.
+
+That holds for the longest time limit of the built-in handlers too, 62 s.
+"""
 DEFAULT_LINGER = 70.0
-"""Seconds from a tick's beginning that it waits for what comes due: until the next has begun, be it late."""
+"""Seconds from a tick's beginning that it waits for due jobs: until the next tick has begun, even a late one."""
+HORIZON = 300.0
+"""Seconds that the index reaches ahead: it holds no job that is due later."""
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""This machine's names for itself."""
+"""The names of this machine for itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every setting, parsed; a required one that is missing is an empty string until it is asked for."""
+    """Every setting, parsed. A missing setting is an empty string; `required` refuses it where it is needed."""
 
     supabase_url: str
     supabase_key: str
@@ -29,16 +34,19 @@ class Settings:
     redis_url: str
     api_key_hashes: tuple[bytes, ...]
     cors_origins: tuple[str, ...]
-    """Whose pages may call the API from a browser; `shared/sweephand/http/cors.py` answers by them."""
+    """Origins whose pages may call the API from a browser; `sweephand.http.cors` allows them."""
     handler_modules: tuple[str, ...]
     mail_url: str
     mail_from: str
     storage_prefixes: tuple[str, ...]
+    http_allow: tuple[str, ...]
+    """Hosts and address ranges that calls may reach although they are not public."""
+    http_ca_file: str
+    webhook_signing_keys: tuple[str, ...] = field(repr=False)
     tick_budget: float
     linger: float
-    horizon: float
     retention: float
-    """Seconds that finished jobs are kept; 0: for ever."""
+    """Seconds that finished jobs are kept; 0 keeps them for ever."""
     async_slots: int
     thread_slots: int
     process_slots: int
@@ -48,7 +56,7 @@ class Settings:
 
 
 def read(env: Mapping[str, str]) -> Settings:
-    """Return the settings in `env`; raises `ConfigError`, naming the variable, for one that cannot be read."""
+    """Return the settings in `env`. Raises `ConfigError`, which names the variable, for a wrong value."""
     return Settings(
         supabase_url=env.get("SUPABASE_URL", ""),
         supabase_key=env.get("SUPABASE_KEY", ""),
@@ -61,9 +69,11 @@ def read(env: Mapping[str, str]) -> Settings:
         mail_url=env.get("MAIL_URL", ""),
         mail_from=env.get("MAIL_FROM", ""),
         storage_prefixes=_words(env, "STORAGE_PREFIXES"),
+        http_allow=_words(env, "HTTP_ALLOW"),
+        http_ca_file=env.get("HTTP_CA_FILE", ""),
+        webhook_signing_keys=_words(env, "WEBHOOK_SIGNING_KEYS"),
         tick_budget=_number(env, "TICK_BUDGET_SECONDS", DEFAULT_BUDGET, 1, 3600),
         linger=_number(env, "LINGER_SECONDS", DEFAULT_LINGER, 0, 3600),
-        horizon=_number(env, "HORIZON_SECONDS", 300, 1, 86400),
         retention=_number(env, "RETENTION_DAYS", 0, 0, 36_500) * 86400,
         async_slots=int(_number(env, "ASYNC_SLOTS", 100, 1, 10_000)),
         thread_slots=int(_number(env, "THREAD_SLOTS", 16, 1, 1_000)),
@@ -75,7 +85,7 @@ def read(env: Mapping[str, str]) -> Settings:
 
 
 def _origins(env: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the origins of CORS_ORIGINS, or `*`; raises `ConfigError` for what a browser never sends as one."""
+    """Return the origins of CORS_ORIGINS, or `*`. Raises `ConfigError` for a text that is no origin."""
     found = _words(env, "CORS_ORIGINS")
     for origin in found:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
@@ -84,7 +94,7 @@ def _origins(env: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def without_proxies(env: Mapping[str, str]) -> dict[str, str]:
-    """Return NO_PROXY as `env` has it, in both spellings, with this machine added: no proxy leads to it."""
+    """Return NO_PROXY of `env` with this machine added, in both spellings: no proxy leads to this machine."""
     names = [name.strip() for name in (env.get("no_proxy") or env.get("NO_PROXY") or "").split(",")]
     merged = ",".join(dict.fromkeys([*filter(None, names), *LOOPBACK]))
     return {"no_proxy": merged, "NO_PROXY": merged}
@@ -109,9 +119,9 @@ def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def _key_hash(key: str) -> bytes:
-    """Return the SHA-256 of a key that is written plainly, or as `sha256:<hex>` so that no plaintext is kept."""
+    """Return the SHA-256 of a key that is written plainly, or as `sha256:<hex>` to keep its plain text out."""
     found = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", key, re.IGNORECASE)
-    # However it is spelled, it was meant as a digest, and a published digest must never become a key by itself.
+    # A digest in another spelling is still a digest: it may be published, and must not become a key itself.
     if _DIGEST.match(key) and not found:
         raise ConfigError("SWEEPHAND_API_KEYS: sha256: is followed by 64 hexadecimal digits.")
     return bytes.fromhex(found[1]) if found else hashlib.sha256(key.encode()).digest()

@@ -36,6 +36,7 @@ from sweephand.domain.attempt import (
 from sweephand.domain.errors import ConfigError
 from sweephand.domain.handler import Context, GiveUp, Handler
 from sweephand.domain.json_value import JsonValue
+from sweephand.domain.services import HttpAnswer, HttpCall
 from sweephand.handlers.mail.mailer import ComposingMailer
 from sweephand.handlers.mail.outgoing import OutgoingMail
 from sweephand.handlers.objects.url import parse_object_url
@@ -63,6 +64,8 @@ class Ran:
     """The mails that it sent, complete, in their order."""
     objects: Mapping[str, bytes]
     """Every object by its URL: those that were there, and those that it wrote."""
+    calls: Sequence[HttpCall]
+    """The requests that it made with `ctx.http`, in their order. None left this process."""
     log: Sequence[str]
     """The messages that it logged with `ctx.log`, each with its level: `INFO greeting`."""
 
@@ -74,19 +77,21 @@ class Ran:
         raise AssertionError(f"the attempt did not succeed: {self.outcome}")
 
 
-def run(
+def run(  # noqa: PLR0913 - each is a part of the handler's world, by name
     handler: Callable[..., Any],
     payload: Mapping[str, Any] | BaseModel,
     *,
     objects: Mapping[str, bytes] | None = None,
+    answers: Mapping[str, HttpAnswer] | None = None,
     attempt: int = 1,
     job_id: UUID | None = None,
 ) -> Ran:
     """Run one attempt of a decorated function in this process, with mail and objects in memory.
 
     `payload` is what the record would hold: it is upgraded and validated as in a tick. `objects` are there before,
-    by URL. `attempt` counts from 1. An `async def` is ended at its time limit; a `def` runs in the calling
-    thread, whatever its isolation, and has no time limit. Raises `ValueError` for a function that is no handler.
+    by URL. `answers` are what `ctx.http` gets, by URL; any other URL answers 200 with an empty body. `attempt`
+    counts from 1. An `async def` is ended at its time limit; a `def` runs in the calling thread, whatever its
+    isolation, and has no time limit. Raises `ValueError` for a function that is no handler.
     """
     found = handler_of(handler)
     stored = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else json.loads(json.dumps(payload))
@@ -96,8 +101,9 @@ def run(
     logger.parent = logging.getLogger(logger.name)
     logger.addHandler(log)
     mailer = ComposingMailer(mail, SENDER)
-    ctx = Context(job_id or uuid4(), attempt, monotonic() + found.timeout, logger, store, mailer)
-    return Ran(_outcome(found, stored, ctx), mail.sent, store.by_url, log.lines)
+    http = _Calls(answers or {})
+    ctx = Context(job_id or uuid4(), attempt, monotonic() + found.timeout, logger, store, mailer, http)
+    return Ran(_outcome(found, stored, ctx), mail.sent, store.by_url, http.made, log.lines)
 
 
 def _outcome(handler: Handler, stored: Mapping[str, JsonValue], ctx: Context) -> Outcome:
@@ -129,6 +135,19 @@ def _awaited(make: Callable[[], Coroutine[Any, Any, Outcome]]) -> Outcome:
         return asyncio.run(make())
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(make())).result()
+
+
+class _Calls:
+    """Answers calls of URLs from memory, and keeps them."""
+
+    def __init__(self, answers: Mapping[str, HttpAnswer]) -> None:
+        self._answers = answers
+        self.made: list[HttpCall] = []
+
+    async def call(self, call: HttpCall) -> HttpAnswer:
+        self.made.append(call)
+        ok = HttpAnswer(200, {}, b"", truncated=False, url=call.url, redirect=None)
+        return self._answers.get(call.url, ok)
 
 
 @dataclass(slots=True)

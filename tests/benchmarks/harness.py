@@ -18,7 +18,7 @@ from psycopg.rows import tuple_row
 from infra.local.services.processes import children
 from infra.local.services.service import Service
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand.layout import ROOT
 
@@ -141,7 +141,7 @@ class Bed:
         assert row is not None
         return {
             "record_us": _cpu_us(stack.postgres),
-            "rest_us": _cpu_us(stack.postgrest) + _cpu_us(stack.edge),
+            "rest_us": _cpu_us(stack.postgrest) + _cpu_us(stack.supabase_gateway),
             "index_us": _cpu_us(stack.valkey),
             "wal_bytes": float(row[0]),
         }
@@ -155,11 +155,13 @@ class Bed:
         assert row is not None
         return int(row[0]), float(row[1] or 0)
 
-    def lateness(self) -> dict[str, float]:
-        """Return p50, p99 and max of start minus due, in ms."""
+    def lateness(self, type_: str = "%") -> dict[str, float]:
+        """Return p50, p99 and max of start minus due of the jobs of a type, in ms."""
         row = self.sql.execute(
             "select percentile_cont(array[0.5, 0.99, 1]) within group"
-            " (order by extract(epoch from started_at - run_at) * 1000) from sweephand.finished"
+            " (order by extract(epoch from started_at - run_at) * 1000)"
+            " from sweephand.finished where type like %s",
+            (type_,),
         ).fetchone()
         p50, p99, most = row[0] if row and row[0] else (0, 0, 0)
         return {"p50": float(p50), "p99": float(p99), "max": float(most)}
@@ -167,7 +169,7 @@ class Bed:
     @contextlib.contextmanager
     def gateway(self, **env: str) -> Iterator[str]:
         """Serve the HTTP functions behind their routes, and yield where."""
-        functions = Functions(str(ROOT / "main.py"), routes=str(routes.FILE), threads=16)
+        functions = Functions(str(ROOT / "main.py"), routes=str(serverless_yml.FILE), threads=16)
         with FunctionServer("gateway", functions, env=self.env(**env), log=self.folder / "gateway.log") as server:
             yield server.url
 
@@ -178,6 +180,20 @@ class Bed:
         env = self.env(LINGER_SECONDS="70", TICK_BUDGET_SECONDS="110")
         with FunctionServer("tick", functions, env=env, log=self.folder / "tick.log") as server:
             yield server.url
+
+    @contextlib.contextmanager
+    def receiver(self) -> Iterator[str]:
+        """Serve what answers every request, as cheaply as Python can, and yield where."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks.receiver"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
 
     @contextlib.contextmanager
     def hello(self) -> Iterator[str]:

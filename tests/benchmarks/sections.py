@@ -20,6 +20,8 @@ from tests.deploy import coldstart
 Figures = Iterator[tuple[str, Mapping[str, Any]]]
 STORES = ("rest", "direct")
 REPEAT = 3
+HTTP = {"HTTP_ALLOW": "127.0.0.0/8", "WEBHOOK_SIGNING_KEYS": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"}
+"""What lets calls reach this machine, and signs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def _drain(bed: Bed, load: Load) -> dict[str, float]:
     bed.fill(load.kind, count, load.payload)
     bed.index()
     before = bed.spent()
-    reports = bed.ticks(load.drainers, STORE=load.store, ASYNC_SLOTS=str(load.slots))
+    reports = bed.ticks(load.drainers, STORE=load.store, ASYNC_SLOTS=str(load.slots), **HTTP)
     spent = bed.spent()
     done, seconds = bed.drained()
     if done != count:
@@ -82,6 +84,21 @@ def _built_in(bed: Bed) -> list[Load]:
         Load("resize_image", 200, payload=json.dumps(picture)),
         Load("generate_pdf", 200, payload=json.dumps(paper)),
     ]
+
+
+def calls(bed: Bed) -> Figures:
+    """Measure calls of a URL on this machine a second, from one drainer, and lateness beside them."""
+    with bed.receiver() as url:
+        payload = json.dumps({"url": url, "headers": {"Content-Type": "application/json"}, "body": "{}" * 50})
+        for store in STORES:
+            load = Load("http_request", 5_000, store=store, payload=payload)
+            yield _drains(bed, load, REPEAT)
+        for name, beside in (("alone", 0), ("beside 5,000 calls", 5_000)):
+            bed.clear()
+            bed.fill("http_request", bed.scaled(beside) if beside else 0, payload, "now() + interval '5 s'")
+            bed.fill("noop", 200, when="now() + interval '4 s' + n * interval '50 ms'")
+            finished(bed.spawn("--linger", "18", STORE="direct", LINGER_SECONDS="18", **HTTP))
+            yield f"lateness of 200 jobs over 10 s, {name}", bed.lateness("noop")
 
 
 def drainers(bed: Bed) -> Figures:
@@ -256,6 +273,7 @@ def idle(bed: Bed) -> Figures:
 
 SECTIONS = {
     "drain": drain,
+    "calls": calls,
     "drainers": drainers,
     "types": types,
     "growth": growth,

@@ -24,7 +24,7 @@ NEW = "tests.chaos.handlers,tests.chaos.newer"
 
 
 @dataclass(frozen=True)
-class StartRate:
+class Tempo:
     """How a fleet behaves; a short run has less patience than a long one."""
 
     size: int = 3
@@ -85,7 +85,7 @@ class _Tick:
 class Fleet:
     """Keeps ticks running in `folder`, each with a report on stdout and a log on stderr; `poll` it often."""
 
-    def __init__(self, envs: list[Mapping[str, str]], folder: Path, pace: StartRate, rng: random.Random) -> None:
+    def __init__(self, envs: list[Mapping[str, str]], folder: Path, pace: Tempo, rng: random.Random) -> None:
         """Start ticks in these environments; the first gets most of them."""
         self.pace = pace
         self.size = pace.size

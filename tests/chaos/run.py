@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import faults, neighbours
-from tests.chaos.fleet import StartRate
+from tests.chaos.fleet import Tempo
 from tests.chaos.handlers import SECRET
 from tests.chaos.load import Api, Load
 from tests.chaos.verdict import FIGURES, Figure, entries_in, is_former, judge
 from tests.chaos.witness import Part
 from tests.chaos.world import INDEXES, KEY, TRANSPORTS, World
 
-SHORT = StartRate(budget=(7, 9), frozen_for=4, lease_margin_ms=1000, hold_ms=1000, struck=0.3)
-LONG = StartRate()
+SHORT = Tempo(budget=(7, 9), frozen_for=4, lease_margin_ms=1000, hold_ms=1000, struck=0.3)
+LONG = Tempo()
 EXAMPLES = 10
 """How many of a forbidden figure's are told."""
 
@@ -34,7 +34,7 @@ class Options:
     patience: float = 480
     """Seconds after the last fault in which everything must have ended."""
     scale: float = 1
-    pace: StartRate = LONG
+    pace: Tempo = LONG
     folder: Path | None = None
     transport: str = TRANSPORTS[0]
     index: str = INDEXES[0]

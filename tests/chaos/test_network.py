@@ -18,7 +18,7 @@ from tests.tick.conftest import Deployment, forget
 @pytest.fixture
 def record_proxy(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """Yield a proxy through which this process and its children reach the record."""
-    with Proxy(deployment.stack.edge.port) as proxy:
+    with Proxy(deployment.stack.supabase_gateway.port) as proxy:
         monkeypatch.setenv("SUPABASE_URL", f"http://127.0.0.1:{proxy.port}")
         app.close()
         forget()

@@ -17,11 +17,11 @@ from infra.local.services.services import Services
 from infra.local.services.supabase_gateway_server import SupabaseGateway
 from infra.local.services.valkey import Valkey
 from infra.local.serving.function_server import Functions, FunctionServer
-from infra.local.serving.routes import FILE
+from infra.local.serving.serverless_yml import FILE
 from sweephand.layout import MAIN
 from sweephand.usecases.tick import claim
 from tests.chaos.cluster import Cluster
-from tests.chaos.fleet import NEW, Fleet, StartRate
+from tests.chaos.fleet import NEW, Fleet, Tempo
 from tests.chaos.load import Asked
 from tests.chaos.proxy import Proxy
 from tests.chaos.users import User
@@ -41,7 +41,7 @@ class World:
     def __init__(  # noqa: PLR0913 - each is one setting, by name
         self,
         folder: Path,
-        pace: StartRate,
+        pace: Tempo,
         rng: random.Random,
         *,
         scale: float = 1,
@@ -76,7 +76,7 @@ class World:
         direct = stack.postgrest.database_url
         stack.postgrest.database_url = direct.replace(f":{stack.postgres.port}/", f":{self.database_proxy.port}/")
         opening.enter_context(stack)
-        self.rest_proxy = opening.enter_context(Proxy(stack.edge.port))
+        self.rest_proxy = opening.enter_context(Proxy(stack.supabase_gateway.port))
         self.index_proxy = opening.enter_context(Proxy(stack.valkey.port))
         redis_url, second_redis = self._index(opening)
         second = self._second_installation(opening, direct)
@@ -141,7 +141,7 @@ class World:
             direct.replace("/postgres", "/second"), jwt_secret=stack.secrets.jwt, log=log("rest2"), pool=5
         )
         edge = SupabaseGateway(
-            upstream_port=rest.port,
+            postgrest_port=rest.port,
             secret_key=stack.secrets.secret_key,
             publishable_key=stack.secrets.publishable_key,
             jwt_secret=stack.secrets.jwt,

@@ -20,7 +20,7 @@ import tfparse
 import functions
 from infra.local.services.service import accepts, free_port
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.package.artifact import GOOGLE, build
 from infra.package.target import Target, uv
 from sweephand import settings as settings_module
@@ -150,7 +150,7 @@ def test_one_function_for_each_of_ours(plan: dict[str, list[Resource]]) -> None:
 def test_the_gateway_has_the_routes(plan: dict[str, list[Resource]]) -> None:
     """The gateway's OpenAPI document sends each route to its function, everything else to the catch-all."""
     paths = local(plan, "openapi")["paths"]
-    events = routes.read()
+    events = serverless_yml.read()
     unmatched = paths.pop("/{unmatched=**}")
     sent = {
         (method.upper(), path): operation["x-google-backend"]["address"]
@@ -243,6 +243,15 @@ def test_a_new_job_wakes_the_schedule(plan: dict[str, list[Resource]], tmp_path:
         assert creating["WAKE_URL"] == (url if wakes else "")
         assert creating["LINGER_SECONDS"] == "70"
         assert creating["TICK_BUDGET_SECONDS"] == "285"
+
+
+def test_tick_signs_where_there_are_keys(plan: dict[str, list[Resource]], tmp_path: Path) -> None:
+    """With `webhook_signing` there is a secret for the keys, which tick alone is given; else none."""
+    assert "WEBHOOK_SIGNING_KEYS" not in local(plan, "secrets")
+    signing = evaluated(tmp_path, webhook_signing=True)
+    assert local(signing, "secrets")["WEBHOOK_SIGNING_KEYS"] == ["tick"]
+    given = local(signing, "secrets_of")
+    assert {name for name, secrets in given.items() if "WEBHOOK_SIGNING_KEYS" in secrets} == {"tick"}
 
 
 def test_storage_below_the_prefixes_only(plan: dict[str, list[Resource]]) -> None:

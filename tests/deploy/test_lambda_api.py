@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from sweephand.http.routes import ROUTES
 from tests.deploy.conftest import KEY, Boot
 from tests.deploy.lambda_runtime import Answer, http_event
@@ -65,7 +65,7 @@ def test_health_and_document(boot: Boot, clean: Services) -> None:
 
 def test_every_function_boots(boot: Boot, clean: Services) -> None:
     """Each HTTP function of serverless.yml answers as itself, and none with an internal error."""
-    for name in routes.read().http_functions:
+    for name in serverless_yml.read().http_functions:
         answer = boot("api", f"sweephand.infra.aws.api.{name}").invoke(http_event("GET", "/jobs/nothing"))
         assert answer.body["statusCode"] < 500, (name, answer.body)
 

@@ -128,7 +128,7 @@ def counted(port: int) -> Iterator[tuple[str, list[str]]]:
 
 def test_an_idle_warm_tick_costs_two_calls(boot: Boot, clean: Services) -> None:
     """In a warm process, a tick with nothing to do costs one Redis command and one call of the record."""
-    with counted(clean.edge.port) as (url, paths), redis.Redis.from_url(clean.valkey.url) as client:
+    with counted(clean.supabase_gateway.port) as (url, paths), redis.Redis.from_url(clean.valkey.url) as client:
         tick = boot("tick", "sweephand.infra.aws.tick.handler", SUPABASE_URL=url)
         assert not tick.invoke(schedule_event()).error
         paths.clear()

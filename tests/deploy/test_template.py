@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from functions import NAMES
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from sweephand import settings as settings_module
 from sweephand.layout import ROOT
 from tests.deploy.conftest import PARAMETERS, Service
@@ -64,7 +64,7 @@ def test_every_route_reaches_its_function(template: Template) -> None:
         integration = integrations[route["Target"]["Fn::Join"][1][1]["Ref"]]
         assert integration["PayloadFormatVersion"] == "2.0"
         reached[route["RouteKey"]] = integration["IntegrationUri"]["Fn::GetAtt"][0]
-    events = routes.read()
+    events = serverless_yml.read()
     wanted = {f"{route.method} {route.path}": route.function for route in events.routes}
     assert events.catch_all == "not_found"
     wanted["$default"] = events.catch_all
@@ -147,7 +147,7 @@ def test_only_tick_does_more_than_log(template: Template) -> None:
 
 def test_secrets_are_references(template: Template, service: Service) -> None:
     """No secret's value is in the template: each is a reference that CloudFormation resolves into the function."""
-    secret = {"SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS", "MAIL_URL"}
+    secret = {"SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS", "MAIL_URL", "WEBHOOK_SIGNING_KEYS"}
     for name, each in functions(template).items():
         variables = each.get("Environment", {}).get("Variables", {})
         for variable in secret & set(variables):
@@ -200,7 +200,9 @@ def test_each_function_gets_the_settings_it_uses(template: Template) -> None:
         name: set(each.get("Environment", {}).get("Variables", {})) for name, each in functions(template).items()
     }
     assert {name for name, variables in given.items() if "REDIS_URL" in variables} == INDEXING & set(NAMES)
-    assert {name for name, variables in given.items() if "MAIL_URL" in variables} == {"tick"}
+    for known_to_tick in ("MAIL_URL", "WEBHOOK_SIGNING_KEYS", "HTTP_CA_FILE"):
+        assert {name for name, variables in given.items() if known_to_tick in variables} == {"tick"}
+    assert {name for name, each in given.items() if "HTTP_ALLOW" in each} == {"create_job", "create_jobs", "tick"}
     assert "SWEEPHAND_API_KEYS" not in given["tick"]
     assert given["not_found"] == {"CORS_ORIGINS"}
     assert {name for name, variables in given.items() if "CORS_ORIGINS" not in variables} == {"tick"}

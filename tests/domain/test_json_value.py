@@ -192,7 +192,7 @@ def test_whatever_is_accepted_stays_accepted(value: Any) -> None:
 @pytest.fixture(scope="module")
 def record(stack: Services) -> Iterator[Record]:
     """Yield the record, through the client that the functions use."""
-    rpc = rest_rpc.connect(stack.edge.url, stack.secrets.secret_key)
+    rpc = rest_rpc.connect(stack.supabase_gateway.url, stack.secrets.secret_key)
     yield Record(rpc)
     rpc.close()
 

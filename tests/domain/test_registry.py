@@ -12,7 +12,7 @@ from sweephand.domain.handler import Isolation
 from sweephand.handlers import registry
 from sweephand.handlers.registry import handler, load
 
-BUILT_IN = {"email_notification", "generate_pdf", "resize_image"}
+BUILT_IN = {"email_notification", "generate_pdf", "http_request", "resize_image"}
 
 
 class Payload(BaseModel):
@@ -35,7 +35,7 @@ async def wait(_payload: Any, _ctx: Any) -> None:
 
 
 def test_built_in_handlers_are_always_there() -> None:
-    """A deployment without HANDLERS has the three that come with Sweephand."""
+    """A deployment without HANDLERS has the four that come with Sweephand."""
     assert set(load(())) >= BUILT_IN
 
 

@@ -13,9 +13,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from infra.local.services.postgres import _installation
+from infra.local.dev import run
+from infra.local.services.postgres import installation
 from infra.local.services.service import free_port
-from tests.e2e.test_dev import COMMAND, THE_ISSUE, Dev, running
+from tests.e2e.running_dev import EMAIL_JOB, Dev, running
 
 CHATTY = Path(__file__).with_name("chatty.py")
 SENDER = """"O'Hara & Söhne" <jobs@example.com>"""
@@ -40,7 +41,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 
 def test_mail_goes_out(dev: Dev) -> None:
     """Neither the folder's name nor the proxy keeps a mail from the outbox."""
-    job = dev.ended(dev.post(THE_ISSUE))
+    job = dev.ended(dev.post(EMAIL_JOB))
     assert job["status"] == "completed", job
     assert len(list((dev.data / "outbox").glob(f"{job['id']}*.eml"))) == 1
     assert not (dev.cwd / "data" / "outbox%").exists()
@@ -92,7 +93,7 @@ def test_the_env_file_is_a_round_trip(dev: Dev) -> None:
 
 def test_psql_and_redis_cli_take_its_urls(dev: Dev) -> None:
     """`psql "$DATABASE_URL"` and `redis-cli -u "$REDIS_URL"` work after the file was sourced."""
-    psql = _installation() / "bin" / "psql"
+    psql = installation() / "bin" / "psql"
     script = 'set -a; . "$1"; "$2" "$DATABASE_URL" -Atc "select count(*) >= 0 from sweephand.jobs"'
     done = subprocess.run(
         ["sh", "-c", script, "sh", str(dev.data / "env"), str(psql)], capture_output=True, text=True, check=False
@@ -148,8 +149,8 @@ def test_ctrl_c_lets_a_job_end(tmp_path: Path, kind: str) -> None:
     """One Ctrl-C says which job it waits for, and how long at most; the job completes, and nothing is left."""
     cwd = _folder(tmp_path / "cwd")
     with running(Dev(tmp_path / "data", "60", cwd=cwd, HANDLERS="chatty")) as dev:
-        job = dev.post({"type": kind, "payload": {"seconds": 7, "file": str(tmp_path / "woke")}})
-        _in_progress(dev, job)
+        job = dev.post({"type": kind, "payload": {"seconds": 4, "file": str(tmp_path / "woke")}})
+        in_progress(dev, job)
         dev.process.send_signal(signal.SIGINT)
         said = dev.wait_for("Ctrl-C again ends at once")
         assert f"job {job} runs still: waiting at most " in said
@@ -163,7 +164,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     cwd = _folder(tmp_path / "cwd")
     with running(Dev(tmp_path / "data", "60", cwd=cwd, HANDLERS="chatty")) as dev:
         job = dev.post({"type": "nap_thread", "payload": {"seconds": 40, "file": str(tmp_path / "woke")}})
-        _in_progress(dev, job)
+        in_progress(dev, job)
         family = psutil.Process(dev.process.pid).children(recursive=True)
         dev.process.send_signal(signal.SIGINT)
         dev.wait_for("Ctrl-C again ends at once")
@@ -179,7 +180,8 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     assert [error["kind"] for error in done["errors"]] == ["crash"]
 
 
-def _in_progress(dev: Dev, job: str) -> None:
+def in_progress(dev: Dev, job: str) -> None:
+    """Wait until a job runs, at most 20 s."""
     until = time.monotonic() + 20
     while dev.http.get(f"/jobs/{job}").json()["status"] != "in_progress":
         assert time.monotonic() < until
@@ -195,6 +197,8 @@ def _in_progress(dev: Dev, job: str) -> None:
         ({"ASYNC_SLOTS": "many"}, "ASYNC_SLOTS must be a number, not 'many'"),
         ({"MAIL_URL": "pigeon://x"}, "MAIL_URL must start with"),
         ({"STORAGE_PREFIXES": "http://x"}, "STORAGE_PREFIXES: "),
+        ({"HTTP_ALLOW": "127.1"}, "HTTP_ALLOW: '127.1' is neither a host name nor"),
+        ({"WEBHOOK_SIGNING_KEYS": "secret"}, "WEBHOOK_SIGNING_KEYS: entry 1 is neither whsec_… nor host=whsec_…"),
         ({"WAKE_URL": "pigeon://x"}, "WAKE_URL must be"),
         ({"MAIL_ULR": "smtp://x"}, "MAIL_ULR is no setting: is MAIL_URL meant?"),
         ({"HANDLER": "chatty"}, "HANDLER is no setting: is HANDLERS meant?"),
@@ -203,18 +207,31 @@ def _in_progress(dev: Dev, job: str) -> None:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_cannot_work_is_refused_at_start(tmp_path: Path, settings: dict[str, str], told: str) -> None:
+def test_what_cannot_work_is_refused_at_start(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: dict[str, str],
+    told: str,
+) -> None:
     """One line that names the setting or the file, within seconds, with status 1 and nothing started."""
     (tmp_path / "broken.py").write_text("\n1 / 0\n")
-    env = {**os.environ, "PORT": str(free_port()), "DATA_DIR": str(tmp_path / "data"), **settings}
+    for name, value in {"PORT": str(free_port()), "DATA_DIR": str(tmp_path / "data"), **settings}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
     began = time.monotonic()
-    done = subprocess.run([COMMAND, "dev"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    assert time.monotonic() - began < 10  # 2 s on a machine that has nothing else to do
-    assert (done.returncode, done.stdout) == (1, "")
-    assert told in done.stderr
-    assert done.stderr.count("\n") == 1
+    mask = os.umask(0o022)
+    try:
+        status = run()
+    finally:
+        os.umask(mask)
+    assert time.monotonic() - began < 10  # 1 s on a machine that has nothing else to do
+    printed = capsys.readouterr()
+    assert (status, printed.out) == (1, "")
+    assert told in printed.err
+    assert printed.err.count("\n") == 1
     if settings.get("HANDLERS") == "broken":
-        assert f"({tmp_path}/broken.py:2)" in done.stderr
+        assert f"({tmp_path}/broken.py:2)" in printed.err
     assert not (tmp_path / "data" / "postgres").exists()
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from infra.local.services.services import Services
 from sweephand import app
+from sweephand.layout import ROOT
 from tests.tick.conftest import forget
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_handler_runs(clean: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,18 +34,40 @@ def test_the_example_handler_runs(clean: Services, tmp_path: Path, monkeypatch: 
 
 
 def test_every_setting_is_in_the_table() -> None:
-    """Each variable that the settings read has a row in the README's table."""
-    source = (Path(__file__).parents[2] / "shared" / "config.py").read_text()
+    """Each variable that the settings read is in the table of docs/settings.md, and so is each of the README."""
+    source = (ROOT / "shared/sweephand/settings.py").read_text()
     names = set(re.findall(r'"([A-Z][A-Z_]{3,})"', source))
-    table = README[README.index("## Configuration") :]
+    table = (ROOT / "docs/settings.md").read_text()
     assert {name for name in names if f"`{name}`" not in table} == set()
+    shown = README[README.index("## Settings") :].partition("\n## ")[0]
+    rows = [row.split("|")[1] for row in shown.splitlines() if row.startswith("| `")]
+    assert rows
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} <= set(re.findall(r"`([A-Z_]+)`", table))
+
+
+def test_it_can_be_read_in_five_minutes() -> None:
+    """The README has at most 1,200 words."""
+    assert len(README.split()) <= 1200
+
+
+def test_every_page_that_the_documents_link_is_there() -> None:
+    """Links between the documents lead to files."""
+    for page in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "infra/README.md",
+        *(ROOT / "docs").glob("*.md"),
+    ):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), (page.name, target)
 
 
 def test_every_command_is_one_of_the_makefile() -> None:
     """Each `make` command that the documents name is there."""
-    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    documents = README + (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    pages = [ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    documents = README + "".join(page.read_text() for page in pages)
     assert set(re.findall(r"`make ([a-z-]+)", documents)) <= targets
 
 

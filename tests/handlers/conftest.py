@@ -14,7 +14,8 @@ from botocore.httpsession import URLLib3Session
 from moto.server import ThreadedMotoServer
 
 from sweephand.domain.handler import Context
-from sweephand.domain.services import Mailer
+from sweephand.domain.services import HttpCaller, Mailer
+from sweephand.handlers.http_call.service import HttpService
 from sweephand.handlers.mail import ses
 from sweephand.handlers.mail.mailer import open_mailer
 from sweephand.handlers.objects.store import PrefixedObjectStore
@@ -23,7 +24,14 @@ JOB_ID = UUID("019b76da-a800-7abc-8def-0123456789ab")
 """A UUIDv7 made on 1 January 2026 at 00:00 UTC."""
 
 
-def context(*, prefixes: str = "", mail: Mailer | None = None, attempt: int = 1, job_id: UUID = JOB_ID) -> Context:
+def context(
+    *,
+    prefixes: str = "",
+    mail: Mailer | None = None,
+    http: HttpCaller | None = None,
+    attempt: int = 1,
+    job_id: UUID = JOB_ID,
+) -> Context:
     """Return a job's context with the real adapters in it."""
     return Context(
         job_id=job_id,
@@ -32,6 +40,7 @@ def context(*, prefixes: str = "", mail: Mailer | None = None, attempt: int = 1,
         log=logging.getLogger("tests.handlers"),
         objects=PrefixedObjectStore(prefixes),
         mail=mail or open_mailer(None, None),
+        http=http or HttpService(),
     )
 
 

@@ -318,7 +318,7 @@ def test_s3_to_s3(aws: str, bucket: Callable[[str], bytes], folder: Path) -> Non
     objects._s3_endpoint = aws
     objects.write("s3://bucket/in.png", encoded(halves(), "PNG"), content_type="image/png")
     made = context()
-    job = type(made)(made.job_id, 1, made.deadline, made.log, objects, made.mail)
+    job = type(made)(made.job_id, 1, made.deadline, made.log, objects, made.mail, made.http)
     payload = ResizePayload(source="s3://bucket/in.png", target="s3://bucket/small.webp", width=50)
     answer = resize_image(payload, job)
     assert Image.open(io.BytesIO(bucket("small.webp"))).size == (50, 25)

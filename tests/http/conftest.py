@@ -25,7 +25,7 @@ def forget() -> None:
 
 
 @pytest.fixture
-def configure(stack: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
+def configure(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
     """Yield what changes settings for the rest of a test; None takes one away."""
 
     def change(**settings: str | None) -> None:
@@ -36,7 +36,7 @@ def configure(stack: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Conf
                 monkeypatch.setenv(name, value)
         forget()
 
-    change(**stack.env, **SETTINGS)
+    change(**services.env, **SETTINGS)
     yield change
     forget()
 

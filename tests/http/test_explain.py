@@ -12,7 +12,7 @@ from sweephand.domain.retry_policy import RetryAfter
 from tests.http.api import Api
 from tests.http.conftest import Configure
 from tests.http.jobs import job_that_is, settle, start
-from tests.http.test_failures import without
+from tests.http.test_services_down import without
 
 
 def tick_looks(*types: str) -> None:
@@ -105,15 +105,26 @@ def test_a_lost_start_says_that_its_lease_ended(api: Api, database: psycopg.Conn
     assert first.startswith("Attempt 1 was lost with its function: its lease ended 90 s ago.")
 
 
-def test_a_job_that_was_lost_before_says_that_it_starts_alone(api: Api, database: psycopg.Connection) -> None:
-    """Crashes are told, with what they lead to."""
-    job = job_that_is(api, "in_progress")
-    database.execute("update sweephand.leases set until = started_at + interval '1 us'")
+def lose(job: str, database: psycopg.Connection) -> None:
+    """Start a due job, lose its function while the handler runs, and let a tick find that."""
+    start(job)
+    database.execute("update sweephand.leases set entered = true, until = started_at + interval '1 us'")
     tick_looks()
+
+
+def test_a_job_that_was_lost_twice_says_that_it_starts_alone(api: Api, database: psycopg.Connection) -> None:
+    """The explanation names each crash, and from the second on what it leads to."""
+    tick_looks()
+    job = api.create()["id"]
+    lose(job, database)
     text = " ".join(said(api, job))
     assert "waits for attempt 2" in text
     assert "Attempt 1 ended with crash: the function that ran this attempt was lost" in text
-    assert "lost with its function once, so it starts when nothing else runs beside it" in text
+    assert text.endswith("It was lost with its function once; lost 4 times, it fails.")
+    lose(job, database)
+    text = " ".join(said(api, job))
+    assert "waits for attempt 3" in text
+    assert "lost with its function 2 times, so it starts when nothing else runs beside it" in text
 
 
 def test_a_job_between_attempts_says_why(api: Api) -> None:

@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
 import functions
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from sweephand import app
 from sweephand.domain.handler import Handler, Isolation
 from sweephand.http import openapi
@@ -42,7 +42,7 @@ def test_document_is_openapi_3_1(api: Api) -> None:
     assert found["openapi"] == "3.1.0"
     types = set(found["components"]["schemas"]["JobRequest"]["discriminator"]["mapping"])
     assert types == set(app.handlers())
-    assert types >= {"anything", "email_notification", "generate_pdf", "resize_image"}
+    assert types >= {"anything", "email_notification", "generate_pdf", "http_request", "resize_image"}
 
 
 def test_document_tells_clients_to_expect_more(api: Api) -> None:
@@ -52,7 +52,7 @@ def test_document_tells_clients_to_expect_more(api: Api) -> None:
 
 def test_routes_are_those_that_are_deployed() -> None:
     """`serverless.yml`, the document and `main.py` name the same functions at the same places."""
-    events = routes.read()
+    events = serverless_yml.read()
     deployed = {(route.method, route.path): route.function for route in events.routes if route.method != "HEAD"}
     assert deployed == dict(ROUTES)
     assert {*deployed.values(), events.catch_all, *(s.function for s in events.schedules)} == set(functions.NAMES)
@@ -66,7 +66,7 @@ def test_routes_are_those_that_are_deployed() -> None:
 
 def test_tick_has_no_route() -> None:
     """Nobody reaches the scheduled function through the API."""
-    assert "tick" not in routes.read().http_functions
+    assert "tick" not in serverless_yml.read().http_functions
 
 
 @pytest.mark.parametrize(

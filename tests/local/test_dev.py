@@ -15,7 +15,7 @@ import pytest
 
 from infra.local.services.service import free_port
 from infra.local.services.services import Services
-from tests.local.leftovers import family, wait_until_gone
+from tests.local.process_tree import descendants, wait_until_gone
 
 ROOT = Path(__file__).parents[2]
 RESERVED = ("SUPABASE_URL", "SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS", "SWEEPHAND_API_KEY", "MAIL_URL")
@@ -153,9 +153,9 @@ def test_value_without_sense_is_one_line(tmp_path: Path, name: str, value: str) 
     assert done.stderr.startswith(f"sweephand: {name} is a number")
 
 
-def test_named_services_are_used_in_place_of_local_ones(stack: Services, tmp_path: Path) -> None:
+def test_named_services_are_used_in_place_of_local_ones(services: Services, tmp_path: Path) -> None:
     """With SUPABASE_URL, SUPABASE_KEY and REDIS_URL set nothing but the functions is started here."""
-    named = {name: stack.env[name] for name in ("SUPABASE_URL", "SUPABASE_KEY", "REDIS_URL")}
+    named = {name: services.env[name] for name in ("SUPABASE_URL", "SUPABASE_KEY", "REDIS_URL")}
     dev = _start(tmp_path / "data", **named)
     assert not (dev.data / "postgres").exists()
     assert not (dev.data / "valkey").exists()
@@ -166,14 +166,14 @@ def test_named_services_are_used_in_place_of_local_ones(stack: Services, tmp_pat
     dev.process.terminate()
     dev.process.communicate()
     assert dev.process.returncode == 0
-    assert stack.valkey.ready()
+    assert services.valkey.ready()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM, sent to the process group as a terminal does, leave no process and free the port."""
     dev = _start(tmp_path / "data")
-    started = family(dev.process.pid)
+    started = descendants(dev.process.pid)
     assert len(started) > 8
     os.killpg(dev.process.pid, number)
     dev.process.communicate(timeout=20)
@@ -190,7 +190,7 @@ def test_signal_while_starting_stops_what_was_started(tmp_path: Path) -> None:
     with subprocess.Popen(command, env=env, cwd=ROOT, text=True, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert "PostgreSQL" in process.stdout.readline()
-        started = family(process.pid)
+        started = descendants(process.pid)
         process.terminate()
         process.communicate(timeout=20)
         assert process.returncode == 0
@@ -200,7 +200,7 @@ def test_signal_while_starting_stops_what_was_started(tmp_path: Path) -> None:
 def test_sigkill_leaves_nothing(tmp_path: Path) -> None:
     """Even a killed emulation takes its processes along, and the next start finds its data."""
     dev = _start(tmp_path / "data")
-    started = family(dev.process.pid)
+    started = descendants(dev.process.pid)
     dev.process.kill()
     dev.process.communicate()
     assert wait_until_gone(started) == {}

@@ -13,18 +13,18 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from infra.local.services.postgres import _installation
+from infra.local.services.postgres import installation
 from infra.local.services.services import Services
 from infra.supabase.migrate import FOLDER, MigrationError, lacking, migrate, migrations
 
 
 @pytest.fixture
-def database_url(stack: Services) -> Iterator[str]:
+def database_url(services: Services) -> Iterator[str]:
     """Yield the URL of an empty database of its own."""
     name = f"migrate_{uuid4().hex}"
-    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+    with psycopg.connect(services.database_url, autocommit=True) as connection:
         connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        yield stack.postgres.url("postgres", stack.secrets.postgres, name)
+        yield services.postgres.url("postgres", services.secrets.postgres, name)
         connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
@@ -174,7 +174,7 @@ def _quiet(_line: str) -> None:
 
 
 def _run(script: str, url: str, cwd: Path) -> None:
-    path = f"{_installation() / 'bin'}:{os.environ['PATH']}"
+    path = f"{installation() / 'bin'}:{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "DATABASE_URL": url}
     script = script.replace(".venv/bin/sweephand", f"{sys.executable} -m sweephand")
     root = str(Path(__file__).parents[2])
@@ -191,7 +191,7 @@ def _run(script: str, url: str, cwd: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_backup_is_restored_as_the_guide_says(database_url: str, stack: Services, tmp_path: Path) -> None:
+def test_backup_is_restored_as_the_guide_says(database_url: str, services: Services, tmp_path: Path) -> None:
     """The guide's commands bring jobs and functions into a new database, and migrating it finds nothing to do."""
     migrate(database_url, say=_quiet)
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -199,10 +199,10 @@ def test_backup_is_restored_as_the_guide_says(database_url: str, stack: Services
         connection.execute("select sweephand.enqueue('kept', '{\"a\": 1}')")
     _run(BACKUP, database_url, tmp_path)
     name = f"restored_{uuid4().hex}"
-    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+    with psycopg.connect(services.database_url, autocommit=True) as connection:
         connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         try:
-            fresh = stack.postgres.url("postgres", stack.secrets.postgres, name)
+            fresh = services.postgres.url("postgres", services.secrets.postgres, name)
             _run(RESTORE, fresh, tmp_path)
             for query in (
                 FUNCTIONS,
@@ -251,7 +251,7 @@ def test_half_of_a_record_is_refused(database_url: str, lost: str, told: str) ->
         migrate(database_url, say=_quiet)
 
 
-def test_stack_has_every_migration_of_the_project(stack: Services) -> None:
+def test_stack_has_every_migration_of_the_project(services: Services) -> None:
     """What the tests run on is what the folder says."""
-    versions = _rows(stack.database_url, "select version from supabase_migrations.schema_migrations")
+    versions = _rows(services.database_url, "select version from supabase_migrations.schema_migrations")
     assert {version for (version,) in versions} == {each.version for each in migrations(FOLDER)}

@@ -68,10 +68,10 @@ def test_server_that_outlived_its_starter_is_replaced(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_wrong_password_is_refused(tmp_path: Path, stack: Services) -> None:
+def test_wrong_password_is_refused(tmp_path: Path, services: Services) -> None:
     """Loopback alone is no reason to be let in: other people may share the machine."""
     with pytest.raises(psycopg.OperationalError, match="password"):
-        psycopg.connect(stack.postgres.url(SUPERUSER, "wrong"))
+        psycopg.connect(services.postgres.url(SUPERUSER, "wrong"))
 
 
 def test_failed_start_shows_the_log(tmp_path: Path) -> None:
@@ -82,16 +82,16 @@ def test_failed_start_shows_the_log(tmp_path: Path) -> None:
 
 
 @as_root
-def test_root_steps_down(stack: Services) -> None:
+def test_root_runs_it_as_another_user(services: Services) -> None:
     """Started by root, the server runs as another user."""
-    status = Path(f"/proc/{stack.postgres.pid}/status").read_text()
+    status = Path(f"/proc/{services.postgres.pid}/status").read_text()
     assert "\nUid:\t0" not in status
 
 
 @as_root
-def test_root_takes_none_of_its_rights_along(stack: Services) -> None:
+def test_root_takes_none_of_its_rights_along(services: Services) -> None:
     """The server has no capability: not even SQL of its superuser reads what only root may."""
-    status = Path(f"/proc/{stack.postgres.pid}/status").read_text().splitlines()
+    status = Path(f"/proc/{services.postgres.pid}/status").read_text().splitlines()
     rights = {line.partition(":")[0]: int(line.split()[1], 16) for line in status if line.startswith("Cap")}
     assert [rights[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0] * 4
 
@@ -107,11 +107,11 @@ def test_plain_user_needs_no_root(tmp_path: Path) -> None:
     helper += [f"--inh-caps={rights}", f"--ambient-caps={rights}", "--"]
     code = (
         "import os, sys; from pathlib import Path; from infra.local.services import postgres;"
-        "postgres._installation = lambda: Path(sys.argv[2]);"
+        "postgres.installation = lambda: Path(sys.argv[2]);"
         "p = postgres.Postgres(Path(sys.argv[1]), password='p'); p.start();"
         "print(os.geteuid(), os.stat(sys.argv[1]).st_uid, os.stat(f'/proc/{p.pid}').st_uid); p.stop()"
     )
-    programs = run_as.readable_copy(postgres_module._installation())
+    programs = run_as.readable_copy(postgres_module.installation())
     command = [*helper, sys.executable, "-c", code, str(tmp_path / "data"), str(programs)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.split() == [str(uid)] * 3, done.stderr
@@ -133,8 +133,8 @@ def test_closed_programs_and_closed_data(
     """In a home that only root may enter, the programs are copied to where all can read them; the data stays."""
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    closed = run_as.readable_copy(postgres_module._installation(), home)
-    monkeypatch.setattr(postgres_module, "_installation", lambda: closed)
+    closed = run_as.readable_copy(postgres_module.installation(), home)
+    monkeypatch.setattr(postgres_module, "installation", lambda: closed)
     monkeypatch.setattr(run_as, "PROGRAMS", shared_folder)
     monkeypatch.setattr(run_as, "readable_copy", functools.partial(run_as.readable_copy, folder=shared_folder))
     postgres = Postgres(home / "Größe 1" / "data", password="p")
@@ -152,7 +152,7 @@ def test_closed_programs_and_closed_data(
 @pytest.mark.parametrize("trap", ["folder", "link", "file", "open"])
 def test_copy_that_another_user_put_there_is_replaced(shared_folder: Path, trap: str) -> None:
     """Who may write to /var/tmp cannot choose what PostgreSQL's user runs."""
-    installation = postgres_module._installation()
+    installation = postgres_module.installation()
     name = run_as.readable_copy(installation, shared_folder).relative_to(shared_folder).parts[0]
     target, uid = shared_folder / name, pwd.getpwnam("daemon").pw_uid
     if trap == "open":

@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from infra.local.serving.scheduler import MOST, Scheduler, WakeServer, describe
+from infra.local.serving.scheduler import MOST, Scheduler, TriggerServer, describe
 
 
 def test_idle_tick_is_not_told() -> None:
@@ -73,7 +73,7 @@ class Called(Scheduler):
 def test_no_page_wakes_a_tick(sent: dict[str, str]) -> None:
     """Where WAKE_URL leads takes the API's own post, and none that a browser sends for a page."""
     scheduler = Called()
-    with WakeServer(scheduler) as server:
+    with TriggerServer(scheduler) as server:
         assert httpx.post(server.url, headers=sent).status_code == 403
         assert scheduler.calls == 0
         assert httpx.post(server.url).status_code == 200

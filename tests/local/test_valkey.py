@@ -41,10 +41,10 @@ def test_one_node_can_be_a_cluster(tmp_path: Path) -> None:
     valkey.stop()
 
 
-def test_password_is_demanded(stack: Services) -> None:
-    """The stack's Valkey serves nobody without its password."""
+def test_password_is_demanded(services: Services) -> None:
+    """The session's Valkey serves nobody without its password."""
     at_once = Retry(NoBackoff(), 0)
-    with redis.Redis(port=stack.valkey.port, retry=at_once) as client, pytest.raises(redis.AuthenticationError):
+    with redis.Redis(port=services.valkey.port, retry=at_once) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
 
 

@@ -3,6 +3,8 @@
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -37,8 +39,12 @@ def explain_job(request: flask.Request) -> ResponseReturnValue:
 
 
 def list_jobs(request: flask.Request) -> ResponseReturnValue:
-    """Answer after as many milliseconds as `sleep` says."""
-    time.sleep(float(request.args.get("sleep", 0)) / 1000)
+    """Touch the file `arrived`, if any, and answer after `sleep` milliseconds, by a thread that starts then."""
+    with ThreadPoolExecutor(1) as pool:
+        if arrived := request.args.get("arrived"):
+            Path(arrived).touch()
+        time.sleep(float(request.args.get("sleep", 0)) / 1000)
+        pool.submit(int).result()  # refused where the process has begun to end
     return _echo("list_jobs", request)
 
 

@@ -14,7 +14,9 @@ from pydantic import BaseModel
 from sweephand import Context, GiveUp, Retry, app, handler
 from sweephand.domain.attempt import Failed, GaveUp, PayloadInvalid, RetryRequested, TimedOut
 from sweephand.domain.errors import ConfigError, InvalidError
+from sweephand.domain.services import HttpAnswer
 from sweephand.handlers import registry
+from sweephand.handlers.http_request import http_request
 from sweephand.testing import LocalRecord, local_record, run, run_due
 from tests.tick.conftest import forget
 
@@ -203,3 +205,12 @@ def test_the_environment_is_as_before(tmp_path: Path, monkeypatch: pytest.Monkey
         assert "REDIS_URL" not in os.environ
     assert dict(os.environ) == before
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
+
+
+def test_calls_of_urls_are_answered_from_memory() -> None:
+    """`ctx.http` sends nothing: the test says what each URL answers, and sees what was asked of it."""
+    gone = HttpAnswer(410, {}, b"", truncated=False, url="https://a.example/", redirect=None)
+    ran = run(http_request, {"url": "https://a.example/", "body": "x"}, answers={"https://a.example/": gone})
+    assert isinstance(ran.outcome, GaveUp)
+    assert [(call.url, call.body) for call in ran.calls] == [("https://a.example/", b"x")]
+    assert run(http_request, {"url": "https://b.example/"}).outcome

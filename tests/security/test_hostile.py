@@ -12,17 +12,16 @@ import httpx
 import pytest
 
 from infra.local.services.services import Services
-from infra.local.serving import routes
 from infra.local.serving.function_server import Functions, FunctionServer
-from infra.local.serving.route_gateway import Gateway
-from infra.local.serving.routes import FILE
+from infra.local.serving.serverless_yml import FILE
 from sweephand.layout import MAIN
 from tests.deploy.lambda_runtime import http_event
+from tests.http.api import GATEWAY
 from tests.security.conftest import KEY
-from tests.security.hostile import WIRE, Sent, everything
+from tests.security.hostile_requests import WIRE, Hostile, everything
 
 REQUESTS = everything()
-TELLS = (
+LEAKS = (
     "Traceback",
     "site-packages",
     "/shared/",
@@ -32,16 +31,16 @@ TELLS = (
     "pydantic",
     str(MAIN.parent),
 )
-"""Words that would tell a caller of what lies behind."""
+"""Words that would show a caller what runs behind the interface."""
 HASH = sha256(KEY.encode()).hexdigest()
 PAGE = "https://app.example.com"
 
 
 @pytest.fixture(scope="module")
-def door(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
-    """Yield one gateway for all of them."""
+def shared_gateway(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServer]:
+    """Yield one gateway for all tests of this file."""
     log = tmp_path_factory.mktemp("hostile") / "gateway.log"
-    env = {**stack.env, "SWEEPHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.http.handlers"}
+    env = {**services.env, "SWEEPHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.http.handlers"}
     with FunctionServer("the gateway", Functions(str(MAIN), routes=str(FILE)), env=env, log=log) as server:
         yield server
         assert "Traceback" not in log.read_text()
@@ -56,13 +55,13 @@ def tick_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionServ
         yield server
 
 
-def headers_of(sent: Sent) -> dict[str, str]:
+def headers_of(sent: Hostile) -> dict[str, str]:
     """Return what is sent along, the good key included."""
     filled = {name: value.format(key=KEY, hash=HASH) for name, value in sent.headers.items()}
     return filled if sent.keyless else {"Authorization": f"Bearer {KEY}", **filled}
 
 
-def spoken(port: int, data: bytes, *, end: bool = True) -> bytes:
+def send_raw(port: int, data: bytes, *, end: bool = True) -> bytes:
     """Send bytes as they are, with nothing after them if it is the `end`, and return the answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=15) as raw:
         with contextlib.suppress(OSError):  # it was refused before all of it was sent
@@ -84,36 +83,36 @@ def test_the_tables_are_long() -> None:
 @pytest.mark.parametrize(
     "sent", REQUESTS.values(), ids=[name.encode("unicode_escape").decode() for name in REQUESTS]
 )
-def test_gateway_answers(door: FunctionServer, sent: Sent) -> None:
+def test_gateway_answers(shared_gateway: FunctionServer, sent: Hostile) -> None:
     """Each request gets its 4xx from the local gateway, as a problem that tells nothing of us."""
     target = sent.path + (f"?{sent.query}" if sent.query else "")
     head = "".join(f"{name}: {value}\r\n" for name, value in headers_of(sent).items())
     size = "" if sent.body is None else f"Content-Length: {len(sent.body)}\r\n"
     request = f"{sent.method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{size}{head}\r\n"
-    answer = spoken(door.port, request.encode("latin-1") + (sent.body or b""), end=False)
+    answer = send_raw(shared_gateway.port, request.encode("latin-1") + (sent.body or b""), end=False)
     head_of_answer, _, body = answer.partition(b"\r\n\r\n")
     assert int(answer.split()[1]) == sent.status, answer[-600:]
     assert b"application/problem+json" in head_of_answer
     assert json.loads(body)["status"] == sent.status
-    assert not [word for word in TELLS if word.encode() in body]
+    assert not [word for word in LEAKS if word.encode() in body]
 
 
 @pytest.mark.parametrize(("data", "status"), WIRE.values(), ids=list(WIRE))
-def test_gateway_answers_what_is_hardly_http(door: FunctionServer, data: bytes, status: int) -> None:
+def test_gateway_answers_what_is_hardly_http(shared_gateway: FunctionServer, data: bytes, status: int) -> None:
     """Each of these gets its 4xx too, and the next caller is served."""
-    answer = spoken(door.port, data.replace(b"{key}", KEY.encode()))
+    answer = send_raw(shared_gateway.port, data.replace(b"{key}", KEY.encode()))
     assert int(answer.split()[1]) == status, answer[-600:]
-    assert not [word for word in TELLS if word.encode() in answer.partition(b"\r\n\r\n")[2]]
-    assert httpx.get(f"{door.url}/health").status_code == 200
+    assert not [word for word in LEAKS if word.encode() in answer.partition(b"\r\n\r\n")[2]]
+    assert httpx.get(f"{shared_gateway.url}/health").status_code == 200
 
 
 @pytest.fixture(scope="module")
-def entry(stack: Services) -> Iterator[pytest.MonkeyPatch]:
+def entry(services: Services) -> Iterator[pytest.MonkeyPatch]:
     """Have Lambda's entry run here, over the real record."""
     from tests.http.conftest import forget  # noqa: PLC0415 - it composes
 
     with pytest.MonkeyPatch.context() as patch:
-        env = {**stack.env, "SWEEPHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.http.handlers"}
+        env = {**services.env, "SWEEPHAND_API_KEYS": f"sha256:{HASH}", "HANDLERS": "tests.http.handlers"}
         for name, value in env.items():
             patch.setenv(name, value)
         forget()
@@ -124,20 +123,20 @@ def entry(stack: Services) -> Iterator[pytest.MonkeyPatch]:
 @pytest.mark.parametrize(
     "sent", REQUESTS.values(), ids=[name.encode("unicode_escape").decode() for name in REQUESTS]
 )
-def test_lambda_answers(entry: pytest.MonkeyPatch, sent: Sent) -> None:
+def test_lambda_answers(entry: pytest.MonkeyPatch, sent: Hostile) -> None:
     """Each request gets the same 4xx from the Lambda entry, its path as API Gateway hands it over."""
     from urllib.parse import unquote  # noqa: PLC0415
 
     from infra.aws import api  # noqa: PLC0415 - it makes functions ready
 
-    name = Gateway(routes.read(), {}).function(sent.method, unquote(sent.path, errors="replace"))
+    name = GATEWAY.function(sent.method, unquote(sent.path, errors="replace"))
     assert name is not None
     for path in {sent.path, unquote(sent.path, errors="replace")}:
         event = http_event(sent.method, path, body=sent.body, headers=headers_of(sent))
         event["rawQueryString"] = sent.query
         answer = getattr(api, name)(event, None)
         assert answer["statusCode"] == sent.status, answer
-        assert not [word for word in TELLS if word in answer["body"]]
+        assert not [word for word in LEAKS if word in answer["body"]]
 
 
 @pytest.mark.parametrize("path", ["/é", "/€", "/jobs/€", "/jobs/é", "/\ud800", "/jobs/\udfff", "/🎈", "/jobs/\x00"])
@@ -193,10 +192,10 @@ def test_tick_port_takes_no_pages_post(tick_port: FunctionServer, sent: dict[str
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost", "file://", "*", "\u00e9"])
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "POST"])
-def test_no_origin_is_let_in_by_default(door: FunctionServer, origin: str, method: str) -> None:
+def test_no_origin_is_let_in_by_default(shared_gateway: FunctionServer, origin: str, method: str) -> None:
     """Without CORS_ORIGINS no answer lets another site's page read it."""
     sent = {b"Origin": origin.encode("latin-1"), b"Access-Control-Request-Method": b"POST"}
-    answer = httpx.request(method, f"{door.url}/jobs", headers=sent)
+    answer = httpx.request(method, f"{shared_gateway.url}/jobs", headers=sent)
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
@@ -232,7 +231,7 @@ def test_named_origins_alone_are_let_in(entry: pytest.MonkeyPatch) -> None:
         cors.origins.cache_clear()
 
 
-def test_half_sent_requests_block_nobody(door: FunctionServer) -> None:
+def test_half_sent_requests_block_nobody(shared_gateway: FunctionServer) -> None:
     """With 60 requests that never end, others are answered at once; each of the 60 is ended in its time."""
     halves = [
         b"POST /jobs HTTP/1.1\r\nHost: localhost\r\n",
@@ -240,12 +239,12 @@ def test_half_sent_requests_block_nobody(door: FunctionServer) -> None:
         b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
         b"G",
     ]
-    open_ones = [socket.create_connection(("127.0.0.1", door.port), timeout=15) for _ in range(60)]
+    open_ones = [socket.create_connection(("127.0.0.1", shared_gateway.port), timeout=15) for _ in range(60)]
     try:
         for number, raw in enumerate(open_ones):
             raw.sendall(halves[number % len(halves)])
         began = time.monotonic()
-        assert httpx.get(f"{door.url}/health").status_code == 200
+        assert httpx.get(f"{shared_gateway.url}/health").status_code == 200
         assert time.monotonic() - began < 2
         answers = [raw.recv(65_536) for raw in open_ones[: len(halves)]]
         assert [answer.split()[1:2] for answer in answers] == [[], [b"408"], [b"408"], []]

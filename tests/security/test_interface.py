@@ -18,6 +18,7 @@ OPERATIONS = 7
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
+@pytest.mark.usefixtures("clean")
 @pytest.mark.timeout(120 if not CASES else 7200)
 def test_no_request_breaks_the_interface(gateway: FunctionServer, tmp_path: Path) -> None:
     """Every check of schemathesis holds: statuses, schemas, headers are as documented, and no answer is a 500."""

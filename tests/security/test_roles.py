@@ -1,4 +1,4 @@
-"""Supabase's public roles, with real tokens through the front door and PostgREST: nothing of ours is for them."""
+"""Supabase's public roles, with real tokens through its gateway and PostgREST, reach nothing of ours."""
 
 from collections.abc import Iterator
 
@@ -18,20 +18,20 @@ from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname like 
 TABLES = "select relname from pg_class where relnamespace = 'sweephand'::regnamespace and relkind in ('r', 'v')"
 
 
-def headers_of(stack: Services, who: str) -> dict[str, str]:
+def headers_of(services: Services, who: str) -> dict[str, str]:
     """Return what a caller of that role sends."""
     if who == "publishable":
-        return {"apikey": stack.secrets.publishable_key}
-    token = jwt(stack.secrets.jwt, who)
-    return {"apikey": stack.secrets.publishable_key, "Authorization": f"Bearer {token}"}
+        return {"apikey": services.secrets.publishable_key}
+    token = jwt(services.secrets.jwt, who)
+    return {"apikey": services.secrets.publishable_key, "Authorization": f"Bearer {token}"}
 
 
 @pytest.fixture
 def client(clean: Services) -> Iterator[httpx.Client]:
-    """Yield a client of the front door; there is a job to be read."""
+    """Yield a client of the Supabase gateway; there is a job to be read."""
     with psycopg.connect(clean.database_url, autocommit=True) as sql:
         sql.execute("select sweephand.enqueue('noop', '{\"secret\": 1}')")
-    with httpx.Client(base_url=f"{clean.edge.url}/rest/v1") as made:
+    with httpx.Client(base_url=f"{clean.supabase_gateway.url}/rest/v1") as made:
         yield made
 
 
@@ -83,9 +83,9 @@ def test_the_list_of_what_there_is_names_none_of_ours(clean: Services, client: h
         pytest.param(
             lambda _stack: jwt("another secret, as long as HS256 asks for it", "service_role"), id="forged"
         ),
-        pytest.param(lambda stack: jwt(stack.secrets.jwt, "postgres"), id="postgres"),
-        pytest.param(lambda stack: jwt(stack.secrets.jwt, "supabase_admin"), id="supabase_admin"),
-        pytest.param(lambda stack: jwt(stack.secrets.jwt, "authenticator"), id="authenticator"),
+        pytest.param(lambda services: jwt(services.secrets.jwt, "postgres"), id="postgres"),
+        pytest.param(lambda services: jwt(services.secrets.jwt, "supabase_admin"), id="supabase_admin"),
+        pytest.param(lambda services: jwt(services.secrets.jwt, "authenticator"), id="authenticator"),
         pytest.param(lambda _stack: "e30.e30.", id="unsigned"),
     ],
 )

@@ -215,7 +215,7 @@ def test_a_drainer_that_begins_late_is_told_at_the_end(
 def test_a_drainer_calls_nobody(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tick that was called as a drainer never calls another, whatever the backlog, and leaves the rest as due.
 
-    What it claims in its last moment, when the type no longer fits, is not put off (`Tick._start`, the leases).
+    What it claims in its last moment, when the type no longer fits, is not put off (`Start._start`, the leases).
     """
     monkeypatch.setenv("DRAINERS_URL", "process:")
     monkeypatch.setenv("MAX_DRAINERS", "2")

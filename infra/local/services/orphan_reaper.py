@@ -1,9 +1,8 @@
-"""Ends what a process started when that process is gone, whichever way it went.
+"""Ends the programs that a process started when that process is gone, however it ended.
 
-A guard is one tiny process per owner. It learns each child's pid through a pipe and acts when the pipe
-closes or its parent changes: also after a SIGKILL, which leaves the owner no chance to clean up. Linux'
-parent-death signal would do less: it is tied to the thread that forked, is cleared by setuid, and macOS
-has none.
+The reaper is one small process for each owner. It learns the pid of each program through a pipe, and acts when
+the pipe closes or its own parent changes. So it acts after a SIGKILL too, when the owner cannot clean up.
+Linux' parent-death signal would do less: it is tied to the thread that forked, setuid clears it, macOS lacks it.
 """
 
 import atexit
@@ -16,11 +15,11 @@ import time
 from contextlib import suppress
 
 GRACE = 8.0
-"""Seconds that orphans get between their stop signal and SIGKILL."""
+"""Seconds between an orphan's stop signal and SIGKILL."""
 
 
-class Guard:
-    """The owner's end: which children are to be ended with it."""
+class OrphanReaper:
+    """The owner's end of the pipe: which children end with the owner."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
@@ -32,48 +31,48 @@ class Guard:
         self._children: set[int] = set()
         atexit.register(self._close)
 
-    def protect(self, pid: int, stop: signal.Signals) -> None:
-        """End `pid`, a leader of its own process group, with `stop` (then SIGKILL) once the owner is gone."""
+    def watch(self, pid: int, stop: signal.Signals) -> None:
+        """Have `pid`, a leader of its own process group, get `stop`, then SIGKILL, once the owner is gone."""
         self._children.add(pid)
-        self._tell(f"+{pid} {int(stop)}\n")
+        self._send(f"+{pid} {int(stop)}\n")
 
-    def release(self, pid: int) -> None:
-        """Forget `pid`, which has ended: its number may soon be another's."""
+    def forget(self, pid: int) -> None:
+        """Forget `pid`, which has ended: another process may get its number soon."""
         self._children.discard(pid)
-        self._tell(f"-{pid}\n")
+        self._send(f"-{pid}\n")
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode())
         self._process.stdin.flush()
 
     def _close(self) -> None:
         if os.getpid() != self.owner:
-            return  # a fork of the owner, whose children these are not
+            return  # this is a fork of the owner: the children are not its own
         assert self._process.stdin is not None
         self._process.stdin.close()
         if not self._children:
             self._process.wait()
-        # Else it has work, part of which is to see us gone: until then what has ended stays a zombie.
+        # Else the reaper has children to end, and waits for us to be gone: until then ended ones stay zombies.
 
 
-_guard: Guard | None = None
+_reaper: OrphanReaper | None = None
 
 
-def guard() -> Guard:
-    """Return this process's guard, started at the first call."""
-    global _guard  # noqa: PLW0603 - one per process is the point
-    if _guard is None or _guard.owner != os.getpid():
-        _guard = Guard()
-    return _guard
+def orphan_reaper() -> OrphanReaper:
+    """Return this process's reaper; the first call starts it."""
+    global _reaper  # noqa: PLW0603 - one per process is the point
+    if _reaper is None or _reaper.owner != os.getpid():
+        _reaper = OrphanReaper()
+    return _reaper
 
 
 def _wait_for_the_owner(owner: int) -> dict[int, int]:
-    """Follow the pipe until the owner is gone; return the pids left, each with its stop signal."""
+    """Read the pipe until the owner is gone; return the pids that remain, each with its stop signal."""
     children: dict[int, int] = {}
     buffer = b""
     while os.getppid() == owner:
-        # The time limit matters where a fork of the owner keeps the pipe open.
+        # The limit of the wait matters where a fork of the owner keeps the pipe open.
         if not select.select([0], [], [], 0.5)[0]:
             continue
         data = os.read(0, 65536)
@@ -98,7 +97,7 @@ def _alive(pid: int) -> bool:
 
 
 def main() -> None:
-    """Wait for the owner named in argv to go, then end its children, last started first."""
+    """Wait until the owner, whose pid is in argv, is gone; then end its children, the last started first."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     children = _wait_for_the_owner(int(sys.argv[1]))

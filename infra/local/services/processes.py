@@ -1,11 +1,11 @@
-"""What runs on this machine: read from /proc where there is one, else asked of `ps` (macOS)."""
+"""Facts about running processes, from /proc where there is one, else from `ps` (macOS)."""
 
 import subprocess
 from pathlib import Path
 
 
 def command_line(pid: int) -> str:
-    """Return the command line of process `pid`, empty when there is no such process."""
+    """Return the command line of process `pid`, empty when no such process runs."""
     if _PROC.exists():
         try:
             return (_PROC.parent / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -15,7 +15,7 @@ def command_line(pid: int) -> str:
 
 
 def works_on(pid: int, folder: Path) -> bool:
-    """Tell whether process `pid` works in `folder`; without a /proc, whether its command line names it."""
+    """Tell whether `folder` is the current folder of process `pid`; without /proc, whether its command names it."""
     if _PROC.exists():
         try:
             return (_PROC.parent / str(pid) / "cwd").samefile(folder)
@@ -25,7 +25,7 @@ def works_on(pid: int, folder: Path) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """Return the pids of the processes that `pid` started and that still run."""
+    """Return the pids of the running processes that `pid` started."""
     if _PROC.exists():
         listed = [(int(path.name), _parent(path)) for path in _PROC.parent.iterdir() if path.name.isdigit()]
     else:

@@ -1,4 +1,4 @@
-"""How root steps down for PostgreSQL, which refuses to run as root."""
+"""Which user PostgreSQL runs as, and how that user reaches programs and data: PostgreSQL refuses to run as root."""
 
 import hashlib
 import os
@@ -17,32 +17,32 @@ from pathlib import Path
 from .service import ServiceError
 
 PROGRAMS = Path("/var/tmp")  # noqa: S108 - a copy there is checked before it is used
-"""Where programs are copied that their user could not read where they are; unlike /tmp it is never `noexec`."""
+"""Where we copy programs that their user cannot read in place. Unlike /tmp it is never mounted `noexec`."""
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
 class RunAs:
-    """As whom a program runs, and from which copy of its installation. Nothing of root's rights goes along."""
+    """The user that a program runs as, and the installation that it uses. It keeps none of root's rights."""
 
     installation: Path
     uid: int | None = None
-    """The other user, None where we are no root and stay ourselves."""
-    handed: bool = False
-    """Whether that user cannot reach the data by its path, and gets it as an open folder."""
+    """The other user, None where we are not root and run it ourselves."""
+    passes_open_folder: bool = False
+    """Whether that user cannot reach the data by its path, and inherits it as an open folder."""
 
-    def give(self, path: Path) -> None:
+    def chown(self, path: Path) -> None:
         """Make the program's user the owner of `path`."""
         if self.uid is not None:
             os.chown(path, self.uid, self.uid)
 
     @contextmanager
-    def way_to(self, folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Yield the path by which the program finds `folder`, and the open files that its start has to pass on.
+    def path_for(self, folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield the path by which the program finds `folder`, and the descriptors that its start has to pass on.
 
-        Linux lets a process follow `/proc/self/fd/…` into a folder that it was handed, whatever lies above it.
+        Linux lets a process follow `/proc/self/fd/…` into a folder that it inherited, whatever lies above.
         """
-        if not self.handed:
+        if not self.passes_open_folder:
             yield str(folder), ()
             return
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -52,14 +52,14 @@ class RunAs:
             os.close(handle)
 
 
-def step_down(data: Path, installation: Path) -> RunAs:
-    """Decide how PostgreSQL with its files in `installation` and its `data` runs for the user we are.
+def run_as(data: Path, installation: Path) -> RunAs:
+    """Decide which user runs the PostgreSQL in `installation` over `data`, and how that user reaches both.
 
-    As root: as the owner of `data`, or nobody. Both folders may lie in a home that only root may enter. The data is
-    then handed over as an open folder, where the system can do that. Programs have to be in reach by their path,
-    because `initdb` asks with access(2), which knows no capabilities of other users than root: they are copied.
+    When we are root, that is the owner of `data`, or nobody. Both folders may lie in a home that only root may
+    enter. The program then inherits the data as an open folder, where the system allows that. The programs are
+    copied: `initdb` checks their path with access(2), so an open folder would not do.
 
-    Raises ServiceError when `data` is another user's, or out of reach.
+    Raises ServiceError when `data` belongs to another user or is out of reach.
     """
     if os.geteuid() != 0:
         if data.exists() and data.stat().st_uid != os.geteuid():
@@ -68,19 +68,19 @@ def step_down(data: Path, installation: Path) -> RunAs:
     uid = (data.stat().st_uid if data.exists() else 0) or _nobody()
     if data.exists() and data.stat().st_uid == 0:
         _give_tree(data, uid)
-    handed = not _works(("test", "-x", str(data.parent)), uid)
-    if handed and sys.platform != "linux":
+    unreachable = not _works(("test", "-x", str(data.parent)), uid)
+    if unreachable and sys.platform != "linux":
         raise ServiceError(
             f"PostgreSQL does not run as root, and uid {uid} cannot reach {data.parent}: "
             "set DATA_DIR to a folder outside of root's home, such as /var/tmp/sweephand",
         )
     if not _works((str(installation / "bin" / "initdb"), "--version"), uid):
         installation = readable_copy(installation)
-    return RunAs(installation, uid, handed)
+    return RunAs(installation, uid, passes_open_folder=unreachable)
 
 
 def _nobody() -> int:
-    # By name: the number differs between systems, and initdb wants a user that is listed.
+    # By name: the number differs between systems, and initdb needs a user that has a name.
     return pwd.getpwnam("nobody").pw_uid
 
 
@@ -110,8 +110,8 @@ def _give_tree(folder: Path, uid: int) -> None:
 def readable_copy(installation: Path, folder: Path = PROGRAMS) -> Path:
     """Return a copy of `installation` below `folder` that every user may read and only root may change.
 
-    Its name tells its content, so a copy serves until the programs change. One that somebody else put there in
-    advance, or could write into, is replaced: root runs nothing of it, but its user would.
+    Its name is a digest of its content, so a copy serves until the programs change. A copy that somebody else put
+    there in advance, or could write into, is replaced: root would not run it, but PostgreSQL's user would.
     """
     package = installation.parent
     # The programs find the wheel's libraries by their place beside the package.
@@ -126,7 +126,7 @@ def readable_copy(installation: Path, folder: Path = PROGRAMS) -> Path:
             _remove(target)
             fresh.rename(target)
         except OSError:
-            if not _is_ours_alone(target):  # else another start was as fast with the same copy
+            if not _is_ours_alone(target):  # otherwise another start has just made the same copy
                 raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)

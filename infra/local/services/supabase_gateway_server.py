@@ -1,34 +1,32 @@
-"""Starts and stops Supabase's front door, the process of `supabase_gateway.py`."""
+"""Starts and stops the Supabase gateway, which is the program `supabase_gateway.py`."""
 
 import json
 import os
 import sys
 from pathlib import Path
 
-from sweephand.layout import ROOT
-
 from .service import Service
 
 
 class SupabaseGateway(Service):
-    """The front door's process."""
+    """The process of the Supabase gateway."""
 
-    name = "the front door"
+    name = "the Supabase gateway"
 
     def __init__(  # noqa: PLR0913 - each is one setting, by name
         self,
         *,
-        upstream_port: int,
+        postgrest_port: int,
         secret_key: str,
         publishable_key: str,
         jwt_secret: str,
         log: Path,
         port: int | None = None,
     ) -> None:
-        """Serve PostgREST at `upstream_port` under the project's two keys."""
+        """Serve the PostgREST at `postgrest_port` under the project's two keys."""
         super().__init__(log, port)
         self.settings = {
-            "upstream_port": upstream_port,
+            "postgrest_port": postgrest_port,
             "secret_key": secret_key,
             "publishable_key": publishable_key,
             "jwt_secret": jwt_secret,
@@ -36,17 +34,13 @@ class SupabaseGateway(Service):
 
     @property
     def url(self) -> str:
-        """What SUPABASE_URL is."""
+        """The value of SUPABASE_URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        """Return the front door as a program."""
-        return [sys.executable, "-m", f"{__package__}.supabase_gateway"]
+        """Return the gateway as a program, which imports nothing from the current folder."""
+        return [sys.executable, "-P", "-m", f"{__package__}.supabase_gateway"]
 
     def environment(self) -> dict[str, str]:
-        """Return our environment and the settings: a command line would show the keys to all."""
-        return {**os.environ, "EDGE": json.dumps({"port": self.port, **self.settings})}
-
-    def working_directory(self) -> Path:
-        """Return the project's root, from where it is imported."""
-        return ROOT
+        """Return our environment and the settings: a command line would show the keys to every user."""
+        return {**os.environ, "SUPABASE_GATEWAY": json.dumps({"port": self.port, **self.settings})}

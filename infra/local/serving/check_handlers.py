@@ -1,6 +1,6 @@
-"""Looks at settings and handlers as a function would, before anything is started.
+"""Checks settings and handlers before anything is started, by making all that the functions make of them.
 
-Run as a module, it prints the handlers' files as JSON; or, with status 1, one line that says what is wrong.
+Run as a module, it prints the handlers' files as JSON, or ends with status 1 after one line that names the mistake.
 """
 
 import json
@@ -12,23 +12,23 @@ from pathlib import Path
 from sweephand import app
 from sweephand.domain.errors import ConfigError, SweephandError
 
-from ..dev_env import NAMES
+from ..external_services import NAMES
 
-LEAST = 7
-"""Letters from which on a name is taken for a misspelt one of ours: shorter ones may well be another program's."""
+MIN_LENGTH = 7
+"""Letters that a setting's name needs for us to look for misspellings: shorter names may be another program's."""
 
 
 def misspelt(env: Iterable[str]) -> Mapping[str, str]:
-    """Return the names that are one letter, or two that changed places, away from a setting's, each with that."""
-    ours = [name for name in NAMES if len(name) >= LEAST]
+    """Return the names that are one letter, or two swapped letters, off a setting's name, each with that name."""
+    ours = [name for name in NAMES if len(name) >= MIN_LENGTH]
     found = {}
     for name in env:
-        if name not in NAMES and (near := next((each for each in ours if _one_off(name, each)), None)):
+        if name not in NAMES and (near := next((each for each in ours if _is_one_letter_off(name, each)), None)):
             found[name] = near
     return found
 
 
-def _one_off(one: str, other: str) -> bool:
+def _is_one_letter_off(one: str, other: str) -> bool:
     if abs(len(one) - len(other)) > 1:
         return False
     start = next((i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), -1)
@@ -38,7 +38,7 @@ def _one_off(one: str, other: str) -> bool:
 
 
 def check(env: Mapping[str, str] = os.environ) -> list[str]:
-    """Make what the functions make of their settings; return the files of the handlers and of what they import.
+    """Make all that the functions make of their settings. Return the files of the handlers and of their imports.
 
     Raises ConfigError, which names the setting or the file.
     """
@@ -48,7 +48,8 @@ def check(env: Mapping[str, str] = os.environ) -> list[str]:
     before = set(sys.modules)
     app.handlers()
     files = [getattr(sys.modules[name], "__file__", None) for name in set(sys.modules) - before]
-    app.tick(0)
+    app.tick(0)  # and HTTP_ALLOW, HTTP_CA_FILE, WEBHOOK_SIGNING_KEYS
+    app.http().tls()
     for name, make in (
         ("MAIL_URL", app.mailer),
         ("STORAGE_PREFIXES", app.objects),
@@ -57,15 +58,15 @@ def check(env: Mapping[str, str] = os.environ) -> list[str]:
         try:
             make()
         except (ValueError, TypeError) as e:
-            said = str(e)
-            raise ConfigError(said if name.partition("_")[0] in said else f"{name}: {said}") from e
+            message = str(e)
+            raise ConfigError(message if name.partition("_")[0] in message else f"{name}: {message}") from e
     if app.settings().wake_url:
         app.tick_trigger()
     return sorted(str(Path(file)) for file in files if file and "site-packages" not in file)
 
 
 def main() -> int:
-    """Check; return the exit status."""
+    """Check the environment; return the exit status."""
     try:
         files = check()
     except SweephandError as e:

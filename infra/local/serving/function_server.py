@@ -18,39 +18,39 @@ from typing import TYPE_CHECKING, Any
 from sweephand.layout import INSIDE, MAIN, ROOT
 from sweephand.settings import without_proxies
 
-from ..services.folder import write_private
+from ..services.data_folder import write_private
 from ..services.service import Service
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 ARRIVING = 256
-"""Requests that may be on their way in at once; each has the worker's ARRIVAL seconds."""
+"""Requests that may arrive at once; each has the worker's ARRIVAL seconds for that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Functions:
-    """Which functions a server serves."""
+    """The functions that a server serves, and how."""
 
     source: str
-    """The file that exports them, as `main.py` does."""
+    """The file that exports the functions, as `main.py` does."""
     routes: str = ""
-    """A `serverless.yml`: every function with a route is served behind it."""
+    """Path of a `serverless.yml`: each of its functions is served behind its routes."""
     function: str = ""
-    """In place of routes: this one alone, whatever the path, as a cloud's trigger calls it."""
+    """In place of `routes`: the one function that answers every path, as where a cloud's trigger calls it."""
     threads: int = 8
     """Requests answered at once."""
     grace: int = 3
-    """Seconds that a stopped server gives to the requests it is answering."""
+    """Seconds that a stopped server has to finish its requests."""
     port: int = 0
     jobs_file: str = ""
-    """Where a stopped tick server writes the jobs that it waits for, as JSON."""
+    """The file into which a stopped tick server writes the jobs that it waits for, as JSON."""
     ready_file: str = ""
-    """What the server touches once the functions are loaded: it listens before that."""
+    """The file that the server touches once the functions are loaded; it listens earlier."""
 
 
 class FunctionServer(Service):
-    """The server's process."""
+    """The process that serves functions."""
 
     def __init__(
         self, name: str, functions: Functions, *, env: Mapping[str, str], log: Path, port: int | None = None
@@ -65,7 +65,7 @@ class FunctionServer(Service):
         self._env = env
 
     def prepare(self) -> None:
-        """Forget that an earlier run was ready."""
+        """Remove the files that an earlier run left."""
         self._ready.unlink(missing_ok=True)
         self._jobs.unlink(missing_ok=True)
 
@@ -82,19 +82,19 @@ class FunctionServer(Service):
         return {**environment(self._env), "FUNCTION_SERVER": json.dumps(asdict(self.functions))}
 
     def reload(self) -> None:
-        """Have the functions loaded anew; requests under way, ticks among them, end in the old process."""
+        """Load the functions again. Requests under way, ticks too, end in the old process."""
         self.signal(signal.SIGHUP)
 
     def jobs(self) -> list[dict[str, Any]] | None:
         """Return the jobs that a stopped server waits for: `id`, `token`, `type`, and `s`, the seconds they have.
 
-        None before it has told.
+        Returns None until the server has written them.
         """
         try:
-            told: list[dict[str, Any]] = json.loads(self._jobs.read_text("utf-8"))
+            jobs: list[dict[str, Any]] = json.loads(self._jobs.read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        return told
+        return jobs
 
 
 def environment(values: Mapping[str, str]) -> dict[str, str]:
@@ -109,23 +109,24 @@ def environment(values: Mapping[str, str]) -> dict[str, str]:
 
 def load(functions: Functions) -> "WSGIApplication":
     """Return the WSGI application for `functions`."""
-    # The starter needs no functions-framework.
+    # The process that only starts the server does without functions-framework.
     from sweephand import app  # noqa: PLC0415
     from sweephand.adapters import running_jobs  # noqa: PLC0415
     from sweephand.domain.errors import ConfigError  # noqa: PLC0415
 
-    from . import request_limits, route_gateway, routes  # noqa: PLC0415
+    from . import request_limits, route_gateway, serverless_yml  # noqa: PLC0415
 
     if Path(functions.source) == MAIN:
-        # Now, not at the first request: by then somebody may be in the midst of changing a handler's file.
-        with suppress(ConfigError):  # each request tells of it
+        # Now, not at the first request: by then somebody may be changing a handler's file.
+        with suppress(ConfigError):  # each request answers with this error
             app.handlers()
     if functions.function:
         running_jobs.label_output()
         alone = route_gateway.application(functions.function, Path(functions.source))
-        return request_limits.Door(alone, functions.threads, scheduled=True)
-    return request_limits.Door(
-        route_gateway.gateway(routes.read(Path(functions.routes)), Path(functions.source)), functions.threads
+        return request_limits.RequestLimits(alone, functions.threads, scheduled=True)
+    return request_limits.RequestLimits(
+        route_gateway.gateway(serverless_yml.read(Path(functions.routes)), Path(functions.source)),
+        functions.threads,
     )
 
 
@@ -133,9 +134,9 @@ def options(functions: Functions) -> dict[str, object]:
     """Return gunicorn's settings."""
     return {
         "bind": f"127.0.0.1:{functions.port}",
-        "worker_class": f"{__package__}.gunicorn_worker.Worker",
+        "worker_class": f"{__package__}.gunicorn_worker.DeadlineWorker",
         "workers": 1,
-        # Most of them wait for a request to arrive: the doors let `functions.threads` of them go on.
+        # Most threads wait for a request to arrive: RequestLimits passes on `functions.threads` requests at once.
         "threads": ARRIVING,
         "timeout": 120,  # of the worker's heartbeat: a thread may take longer
         "graceful_timeout": functions.grace,
@@ -151,7 +152,7 @@ def options(functions: Functions) -> dict[str, object]:
 
 
 def _ready(functions: Functions) -> None:
-    """Say that the functions are served; from now on SIGTERM winds up the ticks that run."""
+    """Touch the ready file; from now on SIGTERM has running ticks start nothing more."""
     Path(functions.ready_file).touch()
     if not functions.function:
         return
@@ -172,8 +173,8 @@ def _ready(functions: Functions) -> None:
 
 
 def main() -> None:
-    """Serve what FUNCTION_SERVER says until SIGTERM."""
-    # No types; imported here because only this process needs it.
+    """Serve the functions that FUNCTION_SERVER names until SIGTERM."""
+    # Imported here because only this process needs it.
     from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]  # noqa: PLC0415
 
     functions = Functions(**json.loads(os.environ.pop("FUNCTION_SERVER")))
@@ -181,7 +182,7 @@ def main() -> None:
     class Server(BaseApplication):  # type: ignore[misc]
         def load_config(self) -> None:
             for name, value in options(functions).items():
-                if name in self.cfg.settings:  # a few came late: older versions know them not
+                if name in self.cfg.settings:  # older versions of gunicorn lack some of them
                     self.cfg.set(name, value)
 
         def load(self) -> "WSGIApplication":

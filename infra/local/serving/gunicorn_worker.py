@@ -1,6 +1,6 @@
-"""gunicorn's worker, with a time by which a request must have arrived.
+"""gunicorn's worker, with a time limit for a request to arrive.
 
-Without one, each client that sends half a request keeps a thread for ever.
+Without the limit, each client that sends half a request would keep a thread for ever.
 """
 
 import socket
@@ -14,8 +14,8 @@ ARRIVAL = 10.0
 """Seconds from a request's first byte to its last."""
 
 
-class Timed:
-    """A connection that is at its end, as far as its reader can tell, once a request has taken too long."""
+class TimedConnection:
+    """A connection that reads as closed once a request has taken longer than ARRIVAL to arrive."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -23,12 +23,12 @@ class Timed:
         self.late = False
 
     def begin(self) -> None:
-        """Give the next request its time."""
+        """Start the time limit of the next request."""
         self._deadline = time.monotonic() + ARRIVAL
         self.late = False
 
     def recv(self, size: int) -> bytes:
-        """Return what came, nothing when the client or its time is at an end."""
+        """Return the bytes that came, none when the client has closed or the time is over."""
         left = self._deadline - time.monotonic()
         try:
             self._connection.settimeout(max(left, 0.001))
@@ -39,18 +39,27 @@ class Timed:
         finally:
             self._connection.settimeout(None)
 
+    def setblocking(self, flag: bool) -> None:  # noqa: FBT001 - as a socket's own
+        """Set the mode of an open connection.
+
+        gunicorn sets it on a connection that `DeadlineWorker.handle` has closed. Were that an error, gunicorn would
+        take the connection off its count twice, and a stopped server would end before its last requests.
+        """
+        if self._connection.fileno() >= 0:
+            self._connection.setblocking(flag)
+
     def __getattr__(self, name: str) -> Any:
-        """Be the connection in everything else."""
+        """Return the connection's own attribute."""
         return getattr(self._connection, name)
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
-    """Answers as gunicorn's threads do, each connection's requests against the clock."""
+class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threads, with the time limit on each request."""
 
     def handle(self, conn: TConn) -> object:
-        """Answer one request; a connection that is to be closed is closed here, where waiting keeps nobody."""
-        if not isinstance(conn.sock, Timed):
-            conn.sock = Timed(conn.sock)
+        """Answer one request. Closing a connection takes time: it happens here, not in gunicorn's main thread."""
+        if not isinstance(conn.sock, TimedConnection):
+            conn.sock = TimedConnection(conn.sock)
         conn.sock.begin()
         kept = super().handle(conn)
         if kept is False:

@@ -1,4 +1,4 @@
-"""The modules of handlers that `sweephand dev` serves: checked before they are, and looked at for changes."""
+"""The files of the handlers that `sweephand dev` serves: checks that they load, and sees when they change."""
 
 import json
 import subprocess
@@ -11,15 +11,15 @@ from .function_server import environment
 
 
 class HandlerFiles:
-    """The files of the handlers in HANDLERS and of what they import, built-in ones and libraries left out."""
+    """The files of the modules in HANDLERS and of the modules that they import, without installed libraries."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        """`env` is what the functions get beside our own environment."""
+        """`env` holds the functions' settings, which they get beside our own environment."""
         self._env = env
         self._seen: dict[Path, tuple[int, int] | None] = {}
 
     def check(self) -> None:
-        """Import them in a process of its own, with all settings; raises ServiceError with what is wrong."""
+        """Import them with all settings, in a process of its own. Raises ServiceError with the reason it fails."""
         done = subprocess.run(
             [sys.executable, "-m", f"{__package__}.check_handlers"],
             env=environment(self._env),
@@ -30,19 +30,19 @@ class HandlerFiles:
         )
         if done.returncode:
             raise ServiceError((done.stderr.strip().splitlines() or ["the settings cannot be checked"])[-1])
-        # A handler's module may print as it is imported: ours is the last line.
+        # A handler's module may print when it is imported. Our line is the last.
         files = [Path(file) for file in json.loads(done.stdout.splitlines()[-1])]
-        self._seen = {file: _stamp(file) for file in files}
+        self._seen = {file: _state(file) for file in files}
 
     def changed(self) -> list[Path]:
-        """Return those that have changed since the last look."""
-        found = [file for file, stamp in self._seen.items() if _stamp(file) != stamp]
+        """Return the files that have changed since the last call."""
+        found = [file for file, state in self._seen.items() if _state(file) != state]
         for file in found:
-            self._seen[file] = _stamp(file)
+            self._seen[file] = _state(file)
         return found
 
 
-def _stamp(file: Path) -> tuple[int, int] | None:
+def _state(file: Path) -> tuple[int, int] | None:
     try:
         found = file.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Shows in the terminal what handlers print and log, each line with its job's id."""
+"""Shows the lines that handlers print and log in the terminal, each with its job's id."""
 
 import re
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from pathlib import Path
 
 LINE = re.compile(r"\[job ([0-9a-f-]{36})\] (.*)")
 CHUNK = 256 * 1024
-"""Bytes read at one look."""
+"""Bytes that one `poll` reads at most."""
 
 
 class JobLines:
-    """Follows the tick server's log, from its present end on."""
+    """Follows the tick server's log, beginning at its present end."""
 
     def __init__(self, log: Path, say: Callable[[str], None]) -> None:
         self._log, self._say = log, say
@@ -18,10 +18,10 @@ class JobLines:
         self._rest = b""
 
     def poll(self) -> None:
-        """Say what handlers have written since the last look."""
+        """Show the lines that handlers have written since the last `poll`."""
         try:
             with self._log.open("rb") as log:
-                if log.seek(0, 2) < self._at:  # begun anew
+                if log.seek(0, 2) < self._at:  # the file begins anew
                     self._at, self._rest = 0, b""
                 log.seek(self._at)
                 data = log.read(CHUNK)
@@ -35,5 +35,5 @@ class JobLines:
 
 
 def printable(text: str) -> str:
-    """Return `text` with what would move a terminal's cursor, colour it or link from it written out."""
+    """Return `text` with each unprintable character as an escape: it could move a terminal's cursor."""
     return "".join(char if char.isprintable() or char == "\t" else ascii(char)[1:-1] for char in text)

@@ -1,6 +1,6 @@
-"""What every request passes before it reaches a function: the emulation's own share of an API gateway.
+"""The limits that a cloud's API gateway sets before a request reaches a function.
 
-A cloud's gateway hands a function a request that has wholly arrived, of a bounded size, and for its own host.
+Such a gateway hands over a request once it has arrived whole, with a bounded size, and for the gateway's own host.
 """
 
 import threading
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
 MAX_READ = 10 * 1024 * 1024
-"""Bytes of a body that are read, as API Gateway does."""
+"""Bytes of a body that are read; API Gateway has this limit."""
 IN_MEMORY = 512 * 1024
-"""Bytes of a body above which it waits in a file."""
+"""Bytes of a body above which it is kept in a file."""
 PIECE = 64 * 1024
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-class Door:
-    """A WSGI application in front of another."""
+class RequestLimits:
+    """A WSGI application that sets the limits in front of another."""
 
     def __init__(self, application: "WSGIApplication", at_once: int, *, scheduled: bool = False) -> None:
-        """Let `at_once` requests through at a time; where it is a `scheduled` one's, none from a web page."""
+        """Pass on at most `at_once` requests at a time. A `scheduled` function gets no request from a web page."""
         self._application = application
         self._slots = threading.BoundedSemaphore(at_once)
         self._scheduled = scheduled
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Hand the request on, whole, or say why not."""
+        """Pass the whole request on, or answer with the limit that it breaks."""
         with SpooledTemporaryFile(max_size=IN_MEMORY) as body:
             try:
                 _check_host(environ)
@@ -48,10 +48,10 @@ class Door:
                     raise CrossOriginError
                 _receive(environ, body)
             except RequestError as error:
-                refused = problem(error)
-                # What is left of the request is not read: the connection cannot carry another.
-                refused.headers["Connection"] = "close"
-                return refused(environ, start_response)
+                refusal = problem(error)
+                # The rest of the request is not read, so the connection cannot carry another.
+                refusal.headers["Connection"] = "close"
+                return refusal(environ, start_response)
             with self._slots:
                 answer = self._application(environ, start_response)
                 try:
@@ -61,7 +61,7 @@ class Door:
 
 
 def _check_host(environ: "WSGIEnvironment") -> None:
-    """Refuse a host that is not loopback's: a page can give its own name our address, and read what we say."""
+    """Raise MisdirectedError for a host that is not loopback: a page can point its own name to our address."""
     try:
         name = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
     except ValueError:
@@ -71,7 +71,7 @@ def _check_host(environ: "WSGIEnvironment") -> None:
 
 
 def _receive(environ: "WSGIEnvironment", body: "SpooledTemporaryFile[bytes]") -> None:
-    """Read the whole body into `body`, which takes its place in `environ`."""
+    """Read the whole body into `body`, and put that into `environ`."""
     if environ.get("HTTP_TRANSFER_ENCODING", "chunked").strip().lower() != "chunked":
         raise BodyCutError
     announced = int(environ.get("CONTENT_LENGTH") or 0)
@@ -83,11 +83,11 @@ def _receive(environ: "WSGIEnvironment", body: "SpooledTemporaryFile[bytes]") ->
         while piece := source.read(PIECE):
             size += len(piece)
             if size > MAX_READ:
-                raise BodyTooLargeError(MAX_READ)  # noqa: TRY301 - as it was read
+                raise BodyTooLargeError(MAX_READ)  # noqa: TRY301 - passed on below
             body.write(piece)
     except RequestError:
         raise
-    except Exception as e:  # gunicorn has errors of its own for a body that breaks HTTP
+    except Exception as e:  # gunicorn raises its own errors for a body that breaks HTTP
         raise _cut(environ) from e
     if size < announced:
         raise _cut(environ)

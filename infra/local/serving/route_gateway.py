@@ -7,37 +7,37 @@ from typing import TYPE_CHECKING
 
 import functions_framework
 
-from .routes import Events, Route
+from .serverless_yml import Events, Route
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class Gateway:
-    """A WSGI application over one application per function.
+    """A WSGI application over one application for each function.
 
-    A request goes to the function whose method and path match, the most literal path first. Anything else,
-    a known path with another method included, goes to the catch-all. The function sees the whole
-    path, and no `{id}` taken out of it.
+    A request goes to the function whose method and path match; the most literal path wins. Every other request goes
+    to the catch-all, also one for a known path with another method. The function gets the path as it is, and no
+    `{id}` beside it.
     """
 
     def __init__(self, events: Events, applications: "Mapping[str, WSGIApplication]") -> None:
-        """`applications` holds one for each of the events' `http_functions`."""
+        """`applications` has one application for each name in `events.http_functions`."""
         self._applications = applications
         self._catch_all = events.catch_all
         routes = sorted(events.routes, key=_generality)
         self._patterns = [(route.method, _pattern(route.path), route.function) for route in routes]
 
     def function(self, method: str, path: str) -> str | None:
-        """Return the name of the function that answers, None where not even a catch-all does."""
+        """Return the name of the function that answers, None where there is no catch-all either."""
         for wanted, pattern, function in self._patterns:
             if wanted in (method, "ANY") and pattern.fullmatch(path):
                 return function
         return self._catch_all
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Hand the request on."""
-        # WSGI's paths are bytes spelled as Latin-1.
+        """Pass the request on to its function."""
+        # WSGI gives the bytes of a path as Latin-1 characters.
         path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
         name = self.function(environ["REQUEST_METHOD"], path)
         if name is None:

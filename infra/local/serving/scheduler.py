@@ -1,4 +1,4 @@
-"""Calls a function again and again, as Cloud Scheduler and EventBridge do."""
+"""Calls the tick server on a schedule, and when a new job triggers a tick, as the clouds' schedulers do."""
 
 import json
 import threading
@@ -10,20 +10,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 COUNTS = ("started", "completed", "retried", "failed", "skipped", "released", "expired_leases")
-"""The report's counts of which any above zero makes a tick worth a line."""
+"""Counts of a tick's report. A tick with one of them above zero gets a line."""
 MOST = 4
-"""Calls under way at once: one more is left out, as a cloud's concurrency limit would."""
+"""Calls under way at once. Above that a call is left out, as by a cloud's concurrency limit."""
 TRIGGERED = b'{"triggered": true}'
-"""The body that tells a tick that it is not the schedule's."""
+"""The body that tells a tick that a new job triggered it, not the schedule."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 ANSWER_LIMIT = 300.0
-"""Seconds after which an answer is no longer waited for."""
+"""Seconds that a call waits for its answer."""
 
 
 class Scheduler:
-    """Posts to `port` every `seconds`, without waiting for the call before: ticks may overlap.
+    """Posts to `port` every `seconds`. It does not wait for the call before: ticks may overlap.
 
-    The budget of a tick does not shrink with `seconds`, as no handler whose time limit exceeds it may start.
+    A tick's budget does not shrink with `seconds`: a handler whose time limit exceeds the budget could never start.
     """
 
     def __init__(self, port: int, seconds: float, say: Callable[[str], None]) -> None:
@@ -35,7 +35,7 @@ class Scheduler:
         self._full = False
 
     def poll(self) -> None:
-        """Call if it is time. Calls that were missed, as in a laptop's sleep, are not made up for."""
+        """Call if it is time. Missed calls, as during a laptop's sleep, are not repeated."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -52,7 +52,7 @@ class Scheduler:
         self._calls.append(call)
 
     def run_now(self) -> None:
-        """Call at once, beside the schedule: as Cloud Scheduler runs a job when it is asked to."""
+        """Call at once, beside the schedule, as Cloud Scheduler does when it is asked to run a job."""
         threading.Thread(target=self._call, args=(TRIGGERED,), daemon=True).start()
 
     def _call(self, event: bytes = b"") -> None:
@@ -72,16 +72,16 @@ class Scheduler:
             connection.close()
 
 
-class WakeServer:
-    """Where WAKE_URL leads: each POST has the scheduler call a tick now, and tell of it as of the others."""
+class TriggerServer:
+    """The server behind WAKE_URL: each POST has the scheduler call the tick server now."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = 5
-            """Seconds that half a request is waited for."""
+            """Seconds for the whole request to arrive."""
 
             def do_POST(self) -> None:
-                # Neither a page of another site nor one whose name was given our address calls a tick.
+                # Neither a page of another site, nor a page whose host name points to our address, triggers a tick.
                 name = (self.headers.get("Host") or "").rpartition(":")[0]
                 if "Origin" in self.headers or "Sec-Fetch-Site" in self.headers or name not in LOOPBACK:
                     self.send_response(HTTPStatus.FORBIDDEN)
@@ -109,7 +109,7 @@ class WakeServer:
 
 
 def describe(status: int, body: bytes) -> str | None:
-    """Return a line for a tick's answer, None for a tick that found nothing to do."""
+    """Return a line about a tick's answer, None for a tick that found nothing to do."""
     try:
         report = json.loads(body)
     except ValueError:

@@ -89,14 +89,19 @@ def in_thread(context: Callable[[Attempt], Context]) -> Perform:
     """Return what runs a handler in the thread that calls it."""
 
     def perform(attempt: Attempt) -> Outcome:
-        if time.monotonic() > attempt.run_by:  # frozen on the way from the event loop to here
-            return NotRun()
         payload = validate(attempt.handler, attempt.payload)
         if isinstance(payload, PayloadInvalid):
             return payload
+        try:
+            ctx = context(attempt)
+        except BaseException as e:  # noqa: BLE001 - a setting that cannot work is this attempt's error
+            return outcome_of_error(e)
+        # Last of all: the process may have been frozen on the way from the event loop to here.
+        if time.monotonic() > attempt.run_by:
+            return NotRun()
         running_jobs.begin(attempt)
         try:
-            return outcome_of_result(attempt.handler.run(payload, context(attempt)))
+            return outcome_of_result(attempt.handler.run(payload, ctx))
         except BaseException as e:  # noqa: BLE001 - SystemExit in a handler is the handler's failure, not ours
             return outcome_of_error(e)
         finally:

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from sweephand.domain.json_value import JsonValue
-from sweephand.domain.services import Mailer, ObjectStore
+from sweephand.domain.services import HttpCaller, Mailer, ObjectStore
 
 NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z", re.ASCII)
 """What a handler, and so a job's type, may be called; the table `sweephand.jobs` checks the same."""
@@ -39,6 +39,13 @@ class Retry(Exception):  # noqa: N818 - it is an instruction, not an error
         self.reason = reason
 
 
+class Postpone(Retry):
+    """Raised by a handler that has done nothing yet and is to be started again after `after` seconds.
+
+    Nothing was sent or changed, so the attempt need not count; a tick that cannot tell it from `Retry` counts it.
+    """
+
+
 class GiveUp(Exception):  # noqa: N818 - it is an instruction, not an error
     """Raised by a handler when no further attempt can help: the job ends `failed` with `reason`."""
 
@@ -63,6 +70,7 @@ class Context:
     log: logging.Logger
     objects: ObjectStore
     mail: Mailer
+    http: HttpCaller
 
 
 Upgrade: TypeAlias = Callable[[dict[str, Any]], Mapping[str, JsonValue]]
@@ -82,3 +90,5 @@ class Handler:
     """Former names: a job whose `type` is one of them runs by this handler."""
     upgrade: Upgrade | None = None
     """Called with a copy of the stored payload before each run, before the payload model validates it."""
+    heeds_deadline: bool = False
+    """Whether it ends by itself before its context's `deadline`: a tick with less time may lower its limit."""

@@ -14,6 +14,7 @@ BUILT_IN = (
     "sweephand.handlers.email_notification",
     "sweephand.handlers.resize_image",
     "sweephand.handlers.generate_pdf",
+    "sweephand.handlers.http_request",
 )
 _registered: dict[str, Handler] = {}
 """Every handler by its name, and again by each of its aliases."""
@@ -31,6 +32,7 @@ def handler(  # noqa: PLR0913 - each is one setting of the handler, by name
     isolation: str | None = None,
     aliases: Sequence[str] = (),
     upgrade: Upgrade | None = None,
+    heeds_deadline: bool = False,
 ) -> Callable[[_Run[P, R]], _Run[P, R]]:
     """Make the decorated function the handler of jobs whose `type` is `name`.
 
@@ -40,6 +42,8 @@ def handler(  # noqa: PLR0913 - each is one setting of the handler, by name
     a `def`) or `"process"` (a `def` that is killed at its time limit: for CPU-heavy or untrusted work).
     `aliases`: former names; jobs of these types run by this handler. `upgrade`: gets a copy of each stored payload
     before a run, whatever code stored it, and returns what `payload` takes today.
+    `heeds_deadline`: it ends by itself before its context's deadline, so a tick whose budget is shorter than
+    `timeout` gives it less time.
 
     Raises `ValueError`, with the function's file and line, for a bad name, payload, time limit, isolation or
     upgrade, for a function that takes other than payload and context, and for a name that is taken.
@@ -51,7 +55,12 @@ def handler(  # noqa: PLR0913 - each is one setting of the handler, by name
 
     def register(run: _Run[P, R]) -> _Run[P, R]:
         _check_takes_two(name, run)
-        made = Handler(name, payload, timeout, _isolation(name, run, isolation), run, tuple(aliases), upgrade)
+        made = Handler(
+            *(name, payload, timeout, _isolation(name, run, isolation), run),
+            tuple(aliases),
+            upgrade,
+            heeds_deadline,
+        )
         for type_ in (name, *aliases):
             _check_free(type_, run)
         _registered.update(dict.fromkeys((name, *aliases), made))

@@ -1,1 +1,1 @@
-"""The HTTP edge that every function shares: keys in, JSON in, problems out."""
+"""HTTP, for every function: keys, JSON bodies, routes, problems."""

@@ -1,4 +1,4 @@
-"""Who may call: a Bearer key whose hash is configured."""
+"""Authentication: a Bearer key whose hash is configured."""
 
 import hashlib
 import hmac
@@ -10,21 +10,21 @@ from sweephand.domain.errors import UnauthorizedError
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The holder of a key, known by its hash."""
+    """The holder of an API key."""
 
     key_hash: bytes
 
     @property
     def name(self) -> str:
-        """What the record knows the caller by: a digest of the hash, so that the hash itself stays here."""
+        """The caller's name in the record: a digest of the hash, so that the record never gets the hash itself."""
         return hashlib.sha256(b"owner:" + self.key_hash).hexdigest()[:32]
 
 
 def authenticate(authorization: str | None, key_hashes: Sequence[bytes]) -> Caller:
-    """Return the caller that an Authorization header names.
+    """Return the caller that sent this Authorization header.
 
-    Every configured hash is compared, each in constant time. Raises `UnauthorizedError`, also when no key is
-    configured.
+    It compares with every configured hash, each in constant time. Raises `UnauthorizedError` for an unknown key,
+    and for every key when none is configured.
     """
     scheme, _, key = (authorization or "").partition(" ")
     given = hashlib.sha256(key.strip().encode("utf-8", "surrogatepass")).digest()

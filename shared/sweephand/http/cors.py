@@ -1,4 +1,4 @@
-"""Which other sites' pages may call the API from a browser: none, unless CORS_ORIGINS names them."""
+"""CORS: pages of other sites may call the API from a browser only where CORS_ORIGINS names them."""
 
 import functools
 import os
@@ -6,21 +6,21 @@ import os
 from werkzeug import Request, Response
 
 EXPOSED = "Location, Idempotency-Replayed, Retry-After, WWW-Authenticate"
-"""Headers of an answer that a page may read."""
+"""Headers that a page may read from an answer."""
 ACCEPTED = "Authorization, Content-Type, Idempotency-Key"
-"""Headers of a request that a page may send."""
+"""Headers that a page may send with a request."""
 MAX_AGE = 600
-"""Seconds that a browser need not ask again."""
+"""Seconds for which a browser keeps the answer to a preflight."""
 
 
 @functools.cache
 def origins() -> tuple[str, ...]:
-    """Return what CORS_ORIGINS names: read here, as a preflight is answered whatever the other settings are."""
+    """Return the origins of CORS_ORIGINS, read here: wrong other settings must not stop a preflight's answer."""
     return tuple(word.strip() for word in os.environ.get("CORS_ORIGINS", "").split(",") if word.strip())
 
 
 def allow(request: Request, response: Response, methods: tuple[str, ...] = ()) -> Response:
-    """Let a page of a named origin read `response`, and after a preflight use `methods`; return it."""
+    """Return `response` with headers that let a named origin read it, and use `methods` after a preflight."""
     named = origins()
     if not named:
         return response

@@ -1,7 +1,7 @@
-"""What every HTTP function does around its one use case.
+"""The part that all HTTP functions share: checks of the request, errors as problems, the answer.
 
-The request that functions-framework hands over is Flask's, which is one of Werkzeug's. Nothing more of Flask is
-used, so that a function on AWS, where Lambda is the server, starts without it (CONTRIBUTING.md).
+functions-framework passes a request of Flask, which is also a request of Werkzeug. We use nothing else of Flask, so
+a function on AWS, where Lambda is the server, starts without it (CONTRIBUTING.md).
 """
 
 import functools
@@ -31,28 +31,28 @@ from sweephand.http.routes import methods_of
 
 log = logging.getLogger("sweephand")
 MAX_BODY = 256 * 1024
-"""Bytes of a request's body."""
+"""Most bytes of a request's body."""
 MAX_BATCH = 4 * 1024 * 1024
-"""Bytes of the body of a batch."""
+"""Most bytes of a batch's body."""
 
 View = Callable[[Request], Response]
 
 
 def endpoint(view: View) -> View:
-    """Make `view` answer every error of ours as a problem, and any other as a 500 that tells nothing."""
+    """Have `view` answer each error of ours as a problem, and any other as a 500 without details."""
 
     @functools.wraps(view)
     def answer(request: Request) -> Response:
         if request.method == "OPTIONS" and (methods := methods_of(request.path)):
             return cors.allow(request, Response(status=204, headers={"Allow": ", ".join(methods)}), methods)
-        return cors.allow(request, viewed(request))
+        return cors.allow(request, handled(request))
 
-    def viewed(request: Request) -> Response:
+    def handled(request: Request) -> Response:
         try:
             return view(request)
         except SweephandError as e:
             if isinstance(e, RecordUnavailableError | RecordSetupError | ConfigError):
-                log.error("%s: %s", view.__name__, e)  # noqa: TRY400 - the message says all
+                log.error("%s: %s", view.__name__, e)  # noqa: TRY400 - the message is enough
             return problem(e)
         except Exception:
             log.exception("%s failed", view.__name__)
@@ -72,7 +72,7 @@ def json_body(request: Request, limit: int = MAX_BODY) -> JsonValue:
         raise BodyTooLargeError(limit)
     try:
         body = request.stream.read(limit + 1)
-    except Exception as e:  # each server has errors of its own for a body that breaks HTTP
+    except Exception as e:  # each server raises its own errors for a body that breaks HTTP
         raise BodyCutError from e
     if len(body) > limit:
         raise BodyTooLargeError(limit)
@@ -84,7 +84,7 @@ def json_body(request: Request, limit: int = MAX_BODY) -> JsonValue:
 
 
 def query(request: Request, *names: str) -> dict[str, str]:
-    """Return the query's parameters; raises `InvalidError` for an unknown one or one that is given twice."""
+    """Return the query's parameters. Raises `InvalidError` for an unknown or a repeated parameter."""
     faults = [FieldError(name, "no such parameter") for name in request.args if name not in names]
     faults += [FieldError(name, "given twice") for name in names if len(request.args.getlist(name)) > 1]
     if faults:
@@ -93,9 +93,9 @@ def query(request: Request, *names: str) -> dict[str, str]:
 
 
 def job_id(request: Request) -> str:
-    """Return the path's `{id}`: `/jobs/{id}` and what follows it. A function sees the whole path.
+    """Return the `{id}` of a path that begins with `/jobs/{id}`; a function gets the path as a whole.
 
-    Raises `MethodNotAllowedError` for the path of another route, which only its other methods reach: `/jobs/batch`.
+    Raises `MethodNotAllowedError` for the path of another route that lacks this method, such as `/jobs/batch`.
     """
     allowed = methods_of(request.path)
     if allowed and request.method not in allowed:

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the models that check requests and from the routes."""
+"""The OpenAPI 3.1 document, made from the routes and from the models that validate requests."""
 
 import re
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def document(handlers: Mapping[str, Handler]) -> Json:
             "description": "A distributed task scheduler. Clients must accept fields and statuses that this "
             "document does not name: later versions add some, and take none away.",
         },
-        # Relative to where it was fetched: a host that a request names is not ours to repeat.
+        # Relative, because the host of a request may be forged, and must not go into the document.
         "servers": [{"url": "/", "description": "Where this document was fetched."}],
         "paths": _paths(),
         "components": {
@@ -84,9 +84,9 @@ def _job_card() -> Json:
             "priority": count,
             "max_retries": count,
             "attempt": {**count, "description": "Starts so far."},
-            "crashes": {**count, "description": "Those of them that were lost with their function."},
-            "scheduled_at": {**TIME, "description": "What was asked for."},
-            "run_at": {**TIME, "description": "When it is or was last due."},
+            "crashes": {**count, "description": "Starts that were lost with their function."},
+            "scheduled_at": {**TIME, "description": "When the caller wants it to start."},
+            "run_at": {**TIME, "description": "When it is due next, or was due last."},
             "expires_at": with_null(TIME),
             "created_at": TIME,
             "started_at": with_null(TIME),
@@ -100,7 +100,7 @@ def _job_card() -> Json:
 
 def _job() -> Json:
     error = schema_object({"attempt": {"type": "integer"}, "at": TIME, "kind": TEXT, "error": TEXT})
-    whole: Json = schema_object(
+    full: Json = schema_object(
         {
             **_job_card()["properties"],
             "payload": {"type": "object"},
@@ -112,7 +112,7 @@ def _job() -> Json:
             },
         }
     )
-    return whole
+    return full
 
 
 def _explanation() -> Json:
@@ -120,7 +120,7 @@ def _explanation() -> Json:
         {
             "id": _ID,
             "status": TEXT,
-            "because": {"type": "array", "items": TEXT, "description": "What matters most comes first."},
+            "because": {"type": "array", "items": TEXT, "description": "The most important reason comes first."},
             "index": {**TEXT, "description": "due, waiting, absent, away, unused, not asked, or a later word."},
         }
     )
@@ -141,10 +141,10 @@ def _problem() -> Json:
 
 
 def _request(handler: Handler, taken: Json) -> Json:
-    """Return the schemas of `handler`'s payload, of the payload's parts, and of a request, which is last.
+    """Return the schemas of `handler`'s payload, of the payload's parts, and, as the last, of a request.
 
-    Each has a name of its own, which is its title too: two handlers may both call their model `Payload`, and
-    generators of clients make a class of each title.
+    Each schema has a unique name, which is its title too: two handlers may both call their model `Payload`, and
+    client generators make one class for each title.
     """
     words = "".join(word.capitalize() for word in re.split(r"[_.-]+", handler.name))
     for prefix in chain([words], (f"{words}{count}" for count in count_from(2))):
@@ -159,12 +159,12 @@ def _schemas(handler: Handler, prefix: str) -> Json:
     try:
         payload = handler.payload.model_json_schema(ref_template=f"#/components/schemas/{prefix}Payload{{model}}")
     except PydanticInvalidForJsonSchema:
-        payload = {"type": "object", "description": "Its model has checks that no schema can tell."}
+        payload = {"type": "object", "description": "Its model has checks that JSON Schema cannot express."}
     made: Json = {f"{payload_name}{name}": schema for name, schema in payload.pop("$defs", {}).items()}
     made[payload_name] = payload
-    asked = JobRequest.model_json_schema()
-    asked["properties"] |= {"type": _type(handler), "payload": ref(payload_name)}
-    made[request_name] = asked
+    request = JobRequest.model_json_schema()
+    request["properties"] |= {"type": _type(handler), "payload": ref(payload_name)}
+    made[request_name] = request
     return {name: {**schema, "title": name} for name, schema in made.items()}
 
 
@@ -182,11 +182,11 @@ def _type(handler: Handler) -> Json:
 def _paths() -> Json:
     by_id = [parameter("id", _ID, "path")]
     key = {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[ -~]+$"}
-    created = content("Created, and committed.", ref("Job")) | {
+    created = content("Created and committed.", ref("Job")) | {
         "headers": {"Location": {"schema": TEXT}, "Idempotency-Replayed": {"schema": TEXT}}
     }
     batch = content(
-        "Created, and committed: their cards, in order.",
+        "Created and committed: a summary of each, in order.",
         schema_object({"jobs": {"type": "array", "items": ref("JobCard")}}),
     ) | {"headers": {"Idempotency-Replayed": {"schema": TEXT}}}
     operations: dict[str, Json] = {
@@ -210,7 +210,7 @@ def _paths() -> Json:
                 parameter(
                     "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
                 ),
-                parameter("cursor", {**TEXT, "description": "`next_cursor` of the page before."}),
+                parameter("cursor", {**TEXT, "description": "`next_cursor` of the previous page."}),
             ],
             "responses": answers({"200": content("A page.", ref("JobList"))}, 401, 422, 503),
         },
@@ -220,9 +220,11 @@ def _paths() -> Json:
             "responses": answers({"200": content("The job.", ref("Job"))}, 401, 404, 503),
         },
         "explain_job": {
-            "summary": "Ask why a job is where it is",
+            "summary": "Explain why a job is in its state",
             "parameters": by_id,
-            "responses": answers({"200": content("In words, for people.", _explanation())}, 401, 404, 503),
+            "responses": answers(
+                {"200": content("The reasons, in sentences for people.", _explanation())}, 401, 404, 503
+            ),
         },
         "cancel_job": {
             "summary": "Cancel a pending job",
@@ -231,9 +233,9 @@ def _paths() -> Json:
         },
         **schedule_operations(key),
         "health": {
-            "summary": "Ask whether the record answers",
+            "summary": "Check that the record answers",
             "security": [],
-            "responses": answers({"200": content("It does.", schema_object({"status": TEXT}))}, 503),
+            "responses": answers({"200": content("The record answers.", schema_object({"status": TEXT}))}, 503),
         },
         "openapi": {
             "summary": "Get this document",

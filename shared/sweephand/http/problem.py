@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: the one place that gives an error its HTTP status."""
+"""Answers errors as RFC 9457 problem details, and gives each error its HTTP status."""
 
 import json
 
@@ -31,14 +31,14 @@ STATUS: dict[type[e.SweephandError], tuple[int, str]] = {
 RETRY_AFTER = 5
 """Seconds that a client should wait after a 503."""
 _TYPE = "urn:sweephand:problem:"
-"""What the problem types' URIs begin with: names to compare, nothing to fetch."""
+"""The beginning of each problem type's URI: a name to compare with, not an address."""
 _OPERATORS = (e.RecordUnavailableError, e.RecordSetupError, e.ConfigError)
 
 
 def problem(error: e.SweephandError) -> Response:
-    """Return the answer to a request that ended in `error`.
+    """Return the answer to a request that ended with `error`.
 
-    What only an operator can act on is in the log, not in the body.
+    The details of an error that only an operator can correct go to the log, not into the body.
     """
     status, title = STATUS.get(type(error), (500, "Internal error"))
     body: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""The routes, as they are documented, deployed and told to a caller of something else."""
+"""Python's copy of the routes in `serverless.yml`, for the OpenAPI document and the `Allow` header."""
 
 import re
 from collections.abc import Mapping
@@ -21,13 +21,13 @@ ROUTES: Mapping[tuple[str, str], str] = {
     ("GET", "/health"): "health",
     ("GET", "/openapi.json"): "openapi",
 }
-"""What the document describes. `serverless.yml` deploys the routes; a test holds the two to one another."""
+"""The function of each route. `tests/deploy/test_routes_agree.py` holds this copy to `serverless.yml`."""
 
 
 def methods_of(path: str) -> tuple[str, ...]:
-    """Return the methods that `path` takes; none for a path that is not ours. `/jobs/batch` is no job's path.
+    """Return the methods that `path` takes, none when it is no route. `/jobs/batch` is not the path of a job.
 
-    What takes GET takes HEAD, and everything takes OPTIONS (RFC 9110, section 9.1).
+    Each path that takes GET takes HEAD, and each takes OPTIONS (RFC 9110, section 9.1).
     """
     exact = tuple(method for (method, route) in ROUTES if route == path)
     methods = exact or tuple(method for (method, route) in ROUTES if _matches(route, path))
