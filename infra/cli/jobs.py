@@ -1,4 +1,4 @@
-"""`sweephand jobs`: commands that call a running API; `import_jobs.py` has one more. `schedules.py` calls it alike."""
+"""`sweephand jobs`: commands that call a running API; `import_jobs.py` and `schedules.py` have more."""
 
 import json
 import sys

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.local.services.services import Services
-from infra.local.serving import routes
+from infra.local.serving import serverless_yml
 from infra.local.serving.function_server import Functions, FunctionServer
 from sweephand.layout import ROOT
 from tests.http.api import KEY
@@ -36,7 +36,7 @@ def gateway(stack: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Yield every function behind its route."""
     server = FunctionServer(
         "gateway",
-        Functions(str(ROOT / "main.py"), routes=str(routes.FILE)),
+        Functions(str(ROOT / "main.py"), routes=str(serverless_yml.FILE)),
         env={**stack.env, **SETTINGS},
         log=tmp_path_factory.mktemp("gateway") / "log",
     )

@@ -50,7 +50,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
 def expected(name: str, schedule_id: str) -> list[datetime]:
     """Return the fires that are to have a job by the end of the year, by the policy for what the outage missed."""
     body = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in BODIES[name].items()}
-    schedule = new_schedule({"name": name, "job": JOB, **body}, None)
+    schedule = new_schedule(body | {"name": name, "job": JOB}, None)
     fires = backfill_fires(schedule, BEGIN + timedelta(microseconds=1), END, at_most=10_000).fires
     missed = [at for at in fires if OUTAGE + GRACE < at < ONE - GRACE]
     made_up = {"skip": [], "once": missed[-1:], "all": missed}[schedule.misfire.value]
