@@ -33,9 +33,8 @@ def test_the_list_is_taken(tmp_path: Path) -> None:
     file.write_text(text)
     listed = read(file)
     assert listed.source == "reports"
-    assert [
-        new_schedule(yaml.safe_load(json.dumps(each)), BUILT_IN).name for each in listed.schedules.values()
-    ] == ["nightly-report"]
+    made = [new_schedule(dict(each), BUILT_IN).name for each in listed.schedules.values()]
+    assert made == ["nightly-report"]
 
 
 def test_the_sql_does_what_it_says(schedules: Schedules) -> None:
