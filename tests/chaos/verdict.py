@@ -45,7 +45,8 @@ FIGURES = (
                    to_timestamp(ceil(extract(epoch from s.created_at) / b.beat) * b.beat), s.end_at,
                    b.beat * interval '1 s') g(at) where g.at > s.created_at)
                 - (select count(*) from sweephand.jobs j where j.schedule_id = s.id and j.fire_at is not null)
-                - (select coalesce(sum(k.value::bigint), 0) from jsonb_each_text(s.skipped) k where k.key <> 'overlap')
+                - (select coalesce(sum(k.value::bigint), 0) from jsonb_each_text(s.skipped) k
+                   where k.key <> 'overlap')
               )), 0)
               from sweephand.schedules s cross join lateral (
                 select extract(epoch from s.every::interval)::int as beat) b"""),
