@@ -42,8 +42,11 @@ if TYPE_CHECKING:
 
     from sweephand.domain.json_value import JsonValue
     from sweephand.handlers.http_call.service import HttpService
+    from sweephand.ports.record import DueSchedules
+    from sweephand.ports.schedules import Schedules
     from sweephand.ports.tick_trigger import TickTrigger
     from sweephand.usecases.retention import Retention
+    from sweephand.usecases.schedules.make import RunNow
     from sweephand.usecases.tick.pages import PageReader
     from sweephand.usecases.tick.report import Report
     from sweephand.usecases.tick.tick import Tick
@@ -107,6 +110,21 @@ def rpc() -> Rpc:
 def record() -> Record:
     """Return the record; raises `ConfigError` where it is not configured."""
     return Record(rpc())
+
+
+@functools.cache
+def schedules() -> "Schedules":
+    """Return the record's schedules; raises `ConfigError` where the record is not configured."""
+    from sweephand.ports.schedules import Schedules
+
+    return Schedules(rpc())
+
+
+def schedule_runner() -> "RunNow":
+    """Return what makes a job of a schedule now."""
+    from sweephand.usecases.schedules.make import RunNow
+
+    return RunNow(schedules(), SystemClock(), handlers(), announcer())
 
 
 @functools.cache
@@ -255,7 +273,13 @@ def page_reader() -> "PageReader":
     """Return what reads the record's pages; its rotation lasts as long as the process."""
     from sweephand.usecases.tick.pages import PageReader
 
-    return PageReader(record(), round(settings_module.HORIZON * 1000))
+    return PageReader(record(), round(settings_module.HORIZON * 1000), _make_fires)
+
+
+def _make_fires(due: "DueSchedules") -> int:
+    from sweephand.usecases.tick.fires import make_fires
+
+    return make_fires(record(), handlers(), due)
 
 
 @functools.cache

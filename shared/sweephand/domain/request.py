@@ -145,6 +145,8 @@ def render_new_jobs(jobs: Sequence[NewJob], created_at: datetime, *, summary: bo
             "started_at": None,
             "finished_at": None,
             "reason": None,
+            "schedule": None,
+            "fire_at": None,
             **({} if summary else {"payload": job.payload, "result": None, "errors": []}),
         }
         for job in jobs

@@ -114,6 +114,12 @@ def job_id(request: Request) -> UUID:
     return found
 
 
+def path_part(request: Request) -> str:
+    """Return what stands for `{name}` in the path of `/schedules/{name}` and of what follows it."""
+    parts = request.path.split("/")
+    return parts[2] if len(parts) > 2 else ""  # noqa: PLR2004 - "", "schedules", name
+
+
 def rendered(body: object, status: int = 200, **headers: str) -> Response:
     """Return `body` as a JSON response."""
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)

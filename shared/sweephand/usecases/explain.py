@@ -57,8 +57,23 @@ def sentences(facts: Facts) -> Iterator[str]:
         case "failed":
             yield f"It failed {_span(-facts.job['ended_ms'])} ago: {facts.job['reason']}"
         case "cancelled":
-            ago = _span(-facts.job["ended_ms"])
-            yield f"It was cancelled {ago} ago, before attempt {facts.job['attempt'] + 1}."
+            ago, reason = _span(-facts.job["ended_ms"]), facts.job["reason"]
+            said = f": {reason}" if reason else "."
+            yield f"It was cancelled {ago} ago, before attempt {facts.job['attempt'] + 1}{said}"
+    yield from _schedule(facts)
+
+
+def _schedule(facts: Facts) -> Iterator[str]:
+    """Say which schedule made it, and for which fire."""
+    name, fire_ms = facts.job["schedule"], facts.job["fire_ms"]
+    if name is None:
+        return
+    if fire_ms is None:
+        yield f"Schedule {name} made it: it was run by hand."
+    elif fire_ms > 0:
+        yield f"Schedule {name} made it for its fire in {_span(fire_ms)}."
+    else:
+        yield f"Schedule {name} made it for its fire of {_span(-fire_ms)} ago."
 
 
 def _pending(facts: Facts) -> Iterator[str]:

@@ -37,7 +37,7 @@ def list_jobs(record: Record, request: ListRequest) -> dict[str, JsonValue]:
 
     Raises `InvalidError` for an unknown status, an impossible type, a limit out of range or a foreign cursor.
     """
-    limit = _limit(request.limit)
+    limit = parse_limit(request.limit)
     if request.status is not None and request.status not in set(Status):
         raise InvalidError([FieldError("status", f"must be one of {', '.join(Status)}")])
     if request.type is not None and not NAME.match(request.type):
@@ -52,7 +52,8 @@ def list_jobs(record: Record, request: ListRequest) -> dict[str, JsonValue]:
     }
 
 
-def _limit(text: str | None) -> int:
+def parse_limit(text: str | None) -> int:
+    """Return how many items a page has; raises `InvalidError` unless it is 1 to MAX_LIMIT."""
     if text is None:
         return DEFAULT_LIMIT
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) and 1 <= int(text) <= MAX_LIMIT):

@@ -98,14 +98,15 @@ class Restore:
     async def look(self, capacity: Capacity) -> bool:
         """Read a fresh page where one is due now that nothing was claimed, maybe for want of capacity in a pool.
 
-        A page that was read while one pool was full shows nothing of that pool's types.
+        A page that was read while one pool was full shows nothing of that pool's types. One that left schedules
+        whose fires are to be made is followed by another at once.
         """
         types = capacity.types
         shown = self._shown.issuperset(types)
-        if self.fresh and shown:
+        if self.fresh and shown and self.page.schedules is None:
             return False
         old = self._clock.monotonic() >= self.page_at + POLL
-        if not (old or self._gave or capacity.whole or not (shown or self._claimer.up)):
+        if not (old or self._gave or self.page.schedules or capacity.whole or not (shown or self._claimer.up)):
             return False
         await self.read(types)
         return True
