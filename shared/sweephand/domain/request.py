@@ -81,7 +81,7 @@ def new_job(body: JsonValue, handlers: Mapping[str, Handler], job_id: UUID) -> N
     faults: list[FieldError] = []
     fields = body if isinstance(body, dict) else {}
     try:
-        asked = JobRequest.model_validate(body)
+        request = JobRequest.model_validate(body)
     except ValidationError as e:
         faults += faults_of(e, body)
     faults += _type_and_payload_faults(fields, handlers)
@@ -89,12 +89,12 @@ def new_job(body: JsonValue, handlers: Mapping[str, Handler], job_id: UUID) -> N
         raise InvalidError(faults)
     return NewJob(
         job_id,
-        asked.type,
+        request.type,
         fields["payload"],
-        asked.priority,
-        asked.max_retries,
-        asked.scheduled_at,
-        asked.expires_at,
+        request.priority,
+        request.max_retries,
+        request.scheduled_at,
+        request.expires_at,
     )
 
 
@@ -104,12 +104,12 @@ def new_jobs(body: JsonValue, handlers: Mapping[str, Handler], job_id: Callable[
     Raises `InvalidError` with the faults of all of them, MAX_FAULTS at most.
     """
     fields: dict[str, JsonValue] = body if isinstance(body, dict) else {}
-    asked = fields.get("jobs")
-    if not isinstance(asked, list) or not 1 <= len(asked) <= MAX_JOBS:
+    bodies = fields.get("jobs")
+    if not isinstance(bodies, list) or not 1 <= len(bodies) <= MAX_JOBS:
         raise InvalidError([FieldError("/jobs", f"must be a list of 1 to {MAX_JOBS} jobs")])
     faults = [FieldError(pointer(key), "Extra inputs are not permitted") for key in fields if key != "jobs"]
     jobs: list[NewJob] = []
-    for at, each in enumerate(asked):
+    for at, each in enumerate(bodies):
         try:
             jobs.append(new_job(each, handlers, job_id()))
         except InvalidError as e:
@@ -169,7 +169,10 @@ def to_rfc3339(at: datetime) -> str:
 def faults_of(error: ValidationError, value: JsonValue, *base: str | int) -> list[FieldError]:
     """Return pydantic's findings on `value`, which stands at `base`, as faults without the values found."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [FieldError(pointer(*base, *_place(value, one["loc"], one["type"])), _said(one["msg"])) for one in found]
+    return [
+        FieldError(pointer(*base, *_place(value, each["loc"], each["type"])), _without_prefix(each["msg"]))
+        for each in found
+    ]
 
 
 def _place(value: JsonValue, loc: Sequence[str | int], kind: str) -> list[str | int]:
@@ -189,7 +192,7 @@ def _place(value: JsonValue, loc: Sequence[str | int], kind: str) -> list[str | 
     return place
 
 
-def _said(message: str) -> str:
+def _without_prefix(message: str) -> str:
     return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
