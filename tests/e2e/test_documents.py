@@ -1,6 +1,7 @@
 """Files, tests and SQL functions that the documents name exist."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -17,14 +18,14 @@ IN_SQL = set(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_path_that_a_document_names_exists(page):
+def test_every_path_that_a_document_names_exists(page: Path) -> None:
     """A path of the repository that a document names between backquotes leads to a file or a folder."""
     named = re.findall(rf"`((?:{FOLDERS})/[\w./-]*)`", page.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_sql_name_in_a_document_is_in_the_migrations(page):
+def test_every_sql_name_in_a_document_is_in_the_migrations(page: Path) -> None:
     """Each SQL function, table or view that a document names is created by a migration."""
     text = page.read_text()
     rpcs = {f"public.{name}" for name in re.findall(r"\bsweephand_\w+_v1\b", text)}
@@ -32,7 +33,7 @@ def test_every_sql_name_in_a_document_is_in_the_migrations(page):
     assert rpcs | inner <= IN_SQL
 
 
-def test_every_defence_names_tests_that_exist():
+def test_every_defence_names_tests_that_exist() -> None:
     """Each row of the defences names a file, and words of the name of a test in it."""
     text = (ROOT / "docs/reliability.md").read_text()
     rows = text[text.index("| Without |") : text.index("## What is not promised")].splitlines()[2:]
