@@ -73,7 +73,8 @@ def settings(
         name, equals, value = line.partition("=")
         if equals and not line.startswith("#"):
             os.environ.setdefault(name.strip().removeprefix("export "), _unquoted(value.strip()))
-    os.environ.setdefault("HANDLERS", project.handlers())
+    if modules := project.handlers():
+        os.environ.setdefault("HANDLERS", modules)
     os.environ.update(without_proxies(os.environ))
 
 

@@ -176,7 +176,7 @@ def test_the_environment_wins(project: Path) -> None:
     for env, found in (({}, True), ({"HANDLERS": ""}, False)):
         done = subprocess.run(command, cwd=project, env=_env(env), capture_output=True, text=True, check=False)
         said = [json.loads(line) for line in done.stdout.splitlines()]
-        [names] = [each["said"] for each in said if each["about"] == "handlers"]
+        [names] = [each["text"] for each in said if each["about"] == "handlers"]
         assert ("greet" in names) is found
 
 
