@@ -32,9 +32,9 @@ on conflict (id) do nothing
 """
 SCHEDULES = """
 insert into sweephand.schedules (name, every, misfire, misfire_limit, misfire_age, overlap, end_at, job)
-select 'chaos-' || n, 'PT' || 1 + n % 3 || 'S', case when n % 2 = 0 then 'all' else 'once' end, 1000, 'P1D',
-       case when n % 2 = 0 then 'allow' else 'skip' end, now() + %s * interval '1 s',
-       jsonb_build_object('type', case when n % 3 = 0 then 'slow' else 'quick' end, 'payload', '{"n": 1}'::jsonb)
+select 'chaos-' || n, 'PT' || 1 + n %% 3 || 'S', case when n %% 2 = 0 then 'all' else 'once' end, 1000, 'P1D',
+       case when n %% 2 = 0 then 'allow' else 'skip' end, now() + %s * interval '1 s',
+       jsonb_build_object('type', case when n %% 3 = 0 then 'slow' else 'quick' end, 'payload', '{"n": 1}'::jsonb)
 from generate_series(1, 6) n
 on conflict (owner, name) do nothing
 """
