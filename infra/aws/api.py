@@ -27,6 +27,7 @@ _ASCII = "".join(map(chr, range(128)))
 NEEDS: Mapping[str, Callable[[], object]] = {
     "create_job": app.creator,
     "create_jobs": app.creator,
+    "run_schedule": app.creator,
     "openapi": app.handlers,
     "not_found": lambda: None,
 }

@@ -13,7 +13,7 @@ from sweephand.domain.errors import SweephandError
 from sweephand.settings import without_proxies
 from sweephand.version import VERSION
 
-from . import jobs, project
+from . import jobs, project, schedules
 from .doctor import colour, doctor
 from .import_jobs import import_
 from .init import init
@@ -42,6 +42,7 @@ app.command()(doctor)
 app.command()(package)
 jobs.app.command("import")(import_)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(schedules.app, name="schedules")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so

@@ -1,4 +1,4 @@
-"""`sweephand jobs`: commands that call a running API. `import_jobs.py` has one more."""
+"""`sweephand jobs`: commands that call a running API; `import_jobs.py` and `schedules.py` have more."""
 
 import json
 import sys
@@ -51,7 +51,7 @@ def create(
     """
     fields = {
         "type": type_,
-        "payload": _payload(payload),
+        "payload": read_json(payload, "--payload"),
         "scheduled_at": at,
         "priority": priority,
         "max_retries": max_retries,
@@ -59,7 +59,7 @@ def create(
     }
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     body = {name: value for name, value in fields.items() if value is not None}
-    job = _call(url, key, "POST", "/jobs", json=body, headers=headers)
+    job = call(url, key, "POST", "/jobs", json=body, headers=headers)
     typer.echo(json.dumps(job) if as_json else job["id"])
 
 
@@ -76,7 +76,7 @@ def list_(
 ) -> None:
     """List jobs, latest created first."""
     params = {"status": status, "type": type_, "limit": limit, "cursor": cursor}
-    page = _call(url, key, "GET", "/jobs", params={name: v for name, v in params.items() if v is not None})
+    page = call(url, key, "GET", "/jobs", params={name: v for name, v in params.items() if v is not None})
     if as_json:
         typer.echo(json.dumps(page))
         return
@@ -93,13 +93,13 @@ def list_(
 @app.command()
 def show(job_id: Id, url: Url = LOCAL, key: Key = "") -> None:
     """Print one job in full, as JSON."""
-    typer.echo(json.dumps(_call(url, key, "GET", f"/jobs/{quote(job_id, safe='')}"), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(call(url, key, "GET", f"/jobs/{quote(job_id, safe='')}"), indent=2, ensure_ascii=False))
 
 
 @app.command()
 def explain(job_id: Id, url: Url = LOCAL, key: Key = "", *, as_json: AsJson = False) -> None:
     """Explain in words why a job is in its state."""
-    answer = _call(url, key, "GET", f"/jobs/{quote(job_id, safe='')}/explain")
+    answer = call(url, key, "GET", f"/jobs/{quote(job_id, safe='')}/explain")
     lines = [f"{answer['id']} is {answer['status']}", *answer["because"]]
     typer.echo(json.dumps(answer) if as_json else "\n".join(lines))
 
@@ -107,25 +107,34 @@ def explain(job_id: Id, url: Url = LOCAL, key: Key = "", *, as_json: AsJson = Fa
 @app.command()
 def cancel(job_id: Id, url: Url = LOCAL, key: Key = "", *, as_json: AsJson = False) -> None:
     """Cancel a pending job."""
-    job = _call(url, key, "PUT", f"/jobs/{quote(job_id, safe='')}/cancel")
+    job = call(url, key, "PUT", f"/jobs/{quote(job_id, safe='')}/cancel")
     typer.echo(json.dumps(job) if as_json else f"{job['id']} is {job['status']}")
 
 
-def _payload(text: str) -> Any:
+def read_json(text: str, option: str) -> Any:
+    """Return the JSON in `text`, in the file after an @, or for - in standard input. Raises `ConfigError`."""
     if text == "-":
         text = sys.stdin.read()
     elif text.startswith("@"):
         try:
             text = Path(text[1:]).read_text(encoding="utf-8")
         except OSError as e:
-            raise ConfigError(f"--payload: {e}") from e
+            raise ConfigError(f"{option}: {e}") from e
     try:
         return json.loads(text)
     except ValueError as e:
-        raise ConfigError(f"--payload is not JSON: {e}") from e
+        raise ConfigError(f"{option} is not JSON: {e}") from e
 
 
-def _call(url: str, key: str, method: str, path: str, **kwargs: Any) -> Any:
+class ApiError(SweephandError):
+    """The API answered with a problem."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+def call(url: str, key: str, method: str, path: str, **kwargs: Any) -> Any:
     """Return the body of the API's answer. Raises `SweephandError` with the problem that it describes."""
     headers = {**authorization(key), **kwargs.pop("headers", {})}
     try:
@@ -134,7 +143,7 @@ def _call(url: str, key: str, method: str, path: str, **kwargs: Any) -> Any:
         raise SweephandError(f"{url} does not answer: {e}") from e
     if answer.is_success:
         return answer.json()
-    raise SweephandError(problem_text(answer))
+    raise ApiError(answer.status_code, problem_text(answer))
 
 
 def authorization(key: str) -> Mapping[str, str]:

@@ -1,9 +1,13 @@
 locals {
   # What each API function is told beside the record's address. The scheduled function is told more, below.
   settings = {
-    create_job  = local.creating
-    create_jobs = local.creating
-    openapi     = { HANDLERS = local.handlers }
+    create_job        = local.creating
+    create_jobs       = local.creating
+    run_schedule      = local.creating
+    put_schedule      = { HANDLERS = local.handlers }
+    patch_schedule    = { HANDLERS = local.handlers }
+    backfill_schedule = { HANDLERS = local.handlers }
+    openapi           = { HANDLERS = local.handlers }
   }
   creating = {
     HANDLERS            = local.handlers
@@ -14,16 +18,24 @@ locals {
     WAKE_URL = var.wake ? "scheduler:projects/${var.project}/locations/${var.region}/jobs/${var.name}-tick" : ""
   }
   secrets_of = {
-    create_job  = ["SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS"]
-    create_jobs = ["SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS"]
-    list_jobs   = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
-    get_job     = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
-    explain_job = ["SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS"]
-    cancel_job  = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
-    health      = ["SUPABASE_KEY"]
-    openapi     = []
-    not_found   = []
-    tick        = concat(["SUPABASE_KEY", "REDIS_URL", "MAIL_URL"], var.webhook_signing ? ["WEBHOOK_SIGNING_KEYS"] : [], var.tick_store == "direct" ? ["DATABASE_URL"] : [])
+    create_job         = ["SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS"]
+    create_jobs        = ["SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS"]
+    list_jobs          = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    get_job            = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    explain_job        = ["SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS"]
+    cancel_job         = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    put_schedule       = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    list_schedules     = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    get_schedule       = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    patch_schedule     = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    delete_schedule    = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    run_schedule       = ["SUPABASE_KEY", "REDIS_URL", "SWEEPHAND_API_KEYS"]
+    backfill_schedule  = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    list_schedule_jobs = ["SUPABASE_KEY", "SWEEPHAND_API_KEYS"]
+    health             = ["SUPABASE_KEY"]
+    openapi            = []
+    not_found          = []
+    tick               = concat(["SUPABASE_KEY", "REDIS_URL", "MAIL_URL"], var.webhook_signing ? ["WEBHOOK_SIGNING_KEYS"] : [], var.tick_store == "direct" ? ["DATABASE_URL"] : [])
   }
 }
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sweephand import settings as settings_module
+from sweephand.adapters import label_output
 from sweephand.adapters.background import Threads
 from sweephand.adapters.clock import SystemClock
 from sweephand.domain.attempt import Attempt
@@ -31,19 +32,21 @@ from sweephand.http import auth
 from sweephand.ports.index import Index
 from sweephand.ports.record import Record, Rpc
 from sweephand.ports.runner import Runner
-from sweephand.usecases.announce import Announcer, Reach
-from sweephand.usecases.create import CreateJobs
+from sweephand.usecases.create import Announcer, CreateJobs, Reach
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from werkzeug import Request
 
     from sweephand.domain.json_value import JsonValue
     from sweephand.handlers.http_call.service import HttpService
+    from sweephand.ports.record import DueSchedules
+    from sweephand.ports.schedules import Schedules
     from sweephand.ports.tick_trigger import TickTrigger
     from sweephand.usecases.retention import Retention
+    from sweephand.usecases.schedules.make import RunNow
     from sweephand.usecases.tick.pages import PageReader
     from sweephand.usecases.tick.report import Report
     from sweephand.usecases.tick.tick import Tick
@@ -78,9 +81,12 @@ def handlers() -> Mapping[str, Handler]:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
-        return registry.load(settings().handler_modules)
+        loaded = registry.load(settings().handler_modules)
     except (ImportError, ValueError) as e:
         raise ConfigError(f"HANDLERS: {e}") from e
+    if not label_output.wanted():
+        return loaded
+    return {name: label_output.labelled(handler) for name, handler in loaded.items()}
 
 
 @functools.cache
@@ -104,6 +110,21 @@ def rpc() -> Rpc:
 def record() -> Record:
     """Return the record; raises `ConfigError` where it is not configured."""
     return Record(rpc())
+
+
+@functools.cache
+def schedules() -> "Schedules":
+    """Return the record's schedules; raises `ConfigError` where the record is not configured."""
+    from sweephand.ports.schedules import Schedules
+
+    return Schedules(rpc())
+
+
+def schedule_runner() -> "RunNow":
+    """Return what makes a job of a schedule now."""
+    from sweephand.usecases.schedules.make import RunNow
+
+    return RunNow(schedules(), SystemClock(), handlers(), announcer())
 
 
 @functools.cache
@@ -252,7 +273,13 @@ def page_reader() -> "PageReader":
     """Return what reads the record's pages; its rotation lasts as long as the process."""
     from sweephand.usecases.tick.pages import PageReader
 
-    return PageReader(record(), round(settings_module.HORIZON * 1000))
+    return PageReader(record(), round(settings_module.HORIZON * 1000), _make_fires)
+
+
+def _make_fires(due: "DueSchedules") -> int:
+    from sweephand.usecases.tick.fires import make_fires
+
+    return make_fires(record(), handlers(), due)
 
 
 @functools.cache
@@ -362,12 +389,17 @@ def stop_ticks() -> None:
     May be called from any thread, and from a signal's handler.
     """
     _ending.set()
-    for one, loop in list(_ticks.items()):
+    for each, loop in list(_ticks.items()):
         with suppress(RuntimeError):  # its loop was closed this moment
-            loop.call_soon_threadsafe(one.stop)
+            loop.call_soon_threadsafe(each.stop)
 
 
-def run(one: "Tick") -> "Report":
+def running() -> "Sequence[tuple[Attempt, float]]":
+    """Return what this process runs, each with the seconds until its time limit. Any thread may call this."""
+    return [entered for each in list(_ticks) for entered in each.running()]
+
+
+def run(new_tick: "Tick") -> "Report":
     """Run a tick to its end on an event loop of its own and return the report.
 
     Not `asyncio.run`: that waits for every task, and a handler that ignores its cancellation never ends. Where one
@@ -384,15 +416,15 @@ def run(one: "Tick") -> "Report":
     gc.set_threshold(50_000)
     loop = asyncio.new_event_loop()
     stuck = 0
-    _ticks[one] = loop
+    _ticks[new_tick] = loop
     if _ending.is_set():
-        one.stop()
+        new_tick.stop()
     try:
-        report = loop.run_until_complete(one.run())
+        report = loop.run_until_complete(new_tick.run())
         stuck = report.stuck
         return report
     finally:
-        del _ticks[one]
+        del _ticks[new_tick]
         if not stuck:
             http().close(loop)
             loop.run_until_complete(loop.shutdown_default_executor())

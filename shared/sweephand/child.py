@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from sweephand import app
-from sweephand.adapters import running_jobs
+from sweephand.adapters import label_output
 from sweephand.adapters.run_thread import in_thread
 from sweephand.domain.attempt import Attempt, Claim
 from sweephand.domain.handler import Handler
@@ -23,8 +23,8 @@ def main() -> None:
     end_with_parent()
     answers = os.dup(1)
     os.dup2(2, 1)  # a handler's prints must not mix with the answers
-    if os.environ.get(running_jobs.LABELLED):
-        running_jobs.label_output()
+    if label_output.wanted():
+        label_output.install()
     handlers = app.handlers()
     perform = in_thread(app.context)
     os.write(answers, bytes(4))  # an empty message: ready

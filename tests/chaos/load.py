@@ -30,6 +30,14 @@ from unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8
   as j(id, type, payload, priority, max_retries, wait, expires)
 on conflict (id) do nothing
 """
+SCHEDULES = """
+insert into sweephand.schedules (name, every, misfire, misfire_limit, misfire_age, overlap, end_at, job)
+select 'chaos-' || n, 'PT' || 1 + n % 3 || 'S', case when n % 2 = 0 then 'all' else 'once' end, 1000, 'P1D',
+       case when n % 2 = 0 then 'allow' else 'skip' end, now() + %s * interval '1 s',
+       jsonb_build_object('type', case when n % 3 = 0 then 'slow' else 'quick' end, 'payload', '{"n": 1}'::jsonb)
+from generate_series(1, 6) n
+on conflict (owner, name) do nothing
+"""
 
 
 @dataclass
@@ -83,6 +91,7 @@ class Load(threading.Thread):
     def _create(self) -> None:
         burst = self._jobs * 5 // 6
         self._insert([self._job(wait=3.0) for _ in range(burst)])
+        _until_done(self._schedule, psycopg.Error)
         left = self._jobs - burst
         special = ["poison"] * max(1, self._jobs // 5000) + ["stuck"] * max(1, self._jobs // 5000)
         began = time.monotonic()
@@ -124,6 +133,11 @@ class Load(threading.Thread):
             columns = [list(column) for column in zip(*part, strict=True)]
             _until_done(functools.partial(self._execute, columns), psycopg.Error)
             self.asked.accepted += columns[0]
+
+    def _schedule(self) -> None:
+        """Insert schedules that fire until the load ends."""
+        with psycopg.connect(self._database_url, connect_timeout=5) as connection:
+            connection.execute(SCHEDULES, (self._seconds,))
 
     def _execute(self, columns: list[list[Any]]) -> None:
         with psycopg.connect(self._database_url, connect_timeout=5) as connection:

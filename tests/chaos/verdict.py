@@ -36,6 +36,22 @@ FIGURES = (
               where not exists (select from sweephand.finished f where f.id = a.id)"""),
     Figure("unasked", "made twice, or never asked for",
            "select count(*) from sweephand.jobs j where not exists (select from accepted a where a.id = j.id)"),
+    Figure("fired_twice", "a fire twice",
+           """select count(*) from (select from sweephand.jobs j where j.fire_at is not null
+              group by j.schedule_id, j.fire_at having count(*) > 1) twice"""),
+    Figure("fired_never", "a fire lost: neither made nor counted as skipped",
+           """select coalesce(sum(abs(
+                (select count(*) from generate_series(
+                   to_timestamp(ceil(extract(epoch from s.created_at) / b.beat) * b.beat), s.end_at,
+                   b.beat * interval '1 s') g(at) where g.at > s.created_at)
+                - (select count(*) from sweephand.jobs j where j.schedule_id = s.id and j.fire_at is not null)
+                - (select coalesce(sum(k.value::bigint), 0) from jsonb_each_text(s.skipped) k
+                   where k.key <> 'overlap')
+              )), 0)
+              from sweephand.schedules s cross join lateral (
+                select extract(epoch from s.every::interval)::int as beat) b"""),
+    Figure("fires", "jobs made by fires", "select count(*) from sweephand.jobs where fire_at is not null",
+           forbidden=False),
     Figure("entered_again", "entered again without a settled retry or an expired lease",
            """select (select count(*) from (select from entries group by id, attempt having count(*) > 1) twice)
               + (select count(*) from entries e where e.attempt > 1 and not exists (
@@ -159,6 +175,7 @@ def judge(database_url: str, asked: Asked, entries: Sequence[Entry]) -> dict[str
             with cursor.copy(f"copy {name} from stdin".encode()) as copy:
                 for values in rows:
                     copy.write_row(values)
+        cursor.execute("insert into accepted select j.id from sweephand.jobs j where j.schedule_id is not null")
         cursor.execute(
             "create index on accepted (id); create index on entries (id); create index on cancelled (id)"
         )

@@ -169,9 +169,12 @@ class World:
             return cursor.fetchall() if cursor.description else []
 
     def count_open(self, url: str) -> int:
-        """Return how many jobs of the record at `url` have not ended."""
+        """Return how many jobs of the record at `url` have not ended, and schedules that have fires to come."""
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
-            row = connection.execute("select count(*) from sweephand.open").fetchone()
+            row = connection.execute(
+                "select (select count(*) from sweephand.open) "
+                "+ (select count(*) from sweephand.schedules where look_at is not null)"
+            ).fetchone()
         assert row is not None
         return int(row[0])
 

@@ -17,7 +17,7 @@ from sweephand.layout import ROOT
 from tests.deploy.conftest import PARAMETERS, Service
 
 Template = dict[str, Any]
-INDEXING = {"create_job", "create_jobs", "explain_job", "tick"}
+INDEXING = {"create_job", "create_jobs", "explain_job", "run_schedule", "tick"}
 """The functions that know Redis."""
 EXPLAINED = {
     "W3005": "osls writes each DependsOn that a Ref implies already",
@@ -117,7 +117,7 @@ def test_only_tick_does_more_than_log(template: Template) -> None:
     """API functions may write logs, what creates jobs may call tick; tick mails, reaches prefixes and its queue."""
     used = {name: each["Role"]["Fn::GetAtt"][0] for name, each in functions(template).items()}
     assert used.pop("tick") == "TickRole"
-    assert {used.pop("create_job"), used.pop("create_jobs")} == {"CreateRole"}
+    assert {used.pop(name) for name in ("create_job", "create_jobs", "run_schedule")} == {"CreateRole"}
     assert set(used.values()) == {"ApiRole"}
     actions = {
         name: {statement["Sid"]: statement for statement in role["Policies"][0]["PolicyDocument"]["Statement"]}
@@ -168,7 +168,7 @@ def otherwise(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Ser
 
 def test_nobody_wakes_tick_where_that_is_off(template: Template, otherwise: Service) -> None:
     """What creates jobs knows how to call tick, and may, unless `wake=false`."""
-    for name in ("create_job", "create_jobs"):
+    for name in ("create_job", "create_jobs", "run_schedule"):
         variables = [functions(each)[name]["Environment"]["Variables"] for each in (template, otherwise.template())]
         assert [each["WAKE_URL"] for each in variables] == ["lambda:sweephand-dev-tick", ""]
         assert {each["LINGER_SECONDS"] for each in variables} == {"70"}

@@ -15,7 +15,7 @@ from sweephand.adapters import rest as rest_rpc
 from sweephand.domain import errors
 from sweephand.http import problem
 from sweephand.ports.record import Record
-from sweephand.usecases import announce
+from sweephand.usecases import create
 from tests.chaos.proxy import Proxy
 from tests.http.api import Answer, Api
 from tests.http.conftest import Configure
@@ -143,7 +143,7 @@ def test_index_that_hangs_costs_each_create_a_quarter_second(
     api: Api, clean: Services, stalling: Proxy, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """64 creates at once take what they take without Redis and the wait for it, once and together, not 4 s each."""
-    monkeypatch.setattr(announce, "PAUSE", 1.0)
+    monkeypatch.setattr(create, "INDEX_PAUSE", 1.0)
     configure(REDIS_URL=None)
     api.create()
     plain, longest_plain = at_once(api)
@@ -162,7 +162,7 @@ def test_one_create_at_a_time_tries_an_index_that_hung(
     stalling: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, api: Api
 ) -> None:
     """The others skip it, and are answered while that one waits."""
-    monkeypatch.setattr(announce, "PAUSE", 0.5)
+    monkeypatch.setattr(create, "INDEX_PAUSE", 0.5)
     api.create()
     stalling.stall()
     api.create()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from infra.local.serving.job_lines import JobLines, printable
-from sweephand.adapters.running_jobs import label
+from sweephand.adapters.label_output import label
 
 JOB = "01a20beb-3fff-778c-a960-c59147d11b4d"
 

@@ -60,7 +60,7 @@ def test_a_past_time_is_kept_and_due_now(record: Record) -> None:
 
 
 def test_what_a_create_answers_is_what_the_record_tells_later(record: Record) -> None:
-    """A new job is rendered by the caller (`domain/render_job.py`): to the millisecond as the record renders it."""
+    """A new job is rendered by the caller (`domain/request.py`): to the millisecond as the record renders it."""
     now = datetime.now(UTC)
     jobs = [
         a_job(),

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -111,17 +110,18 @@ def load(functions: Functions) -> "WSGIApplication":
     """Return the WSGI application for `functions`."""
     # The process that only starts the server does without functions-framework.
     from sweephand import app  # noqa: PLC0415
-    from sweephand.adapters import running_jobs  # noqa: PLC0415
+    from sweephand.adapters import label_output  # noqa: PLC0415
     from sweephand.domain.errors import ConfigError  # noqa: PLC0415
 
     from . import request_limits, route_gateway, serverless_yml  # noqa: PLC0415
 
+    if functions.function:
+        label_output.install()
     if Path(functions.source) == MAIN:
         # Now, not at the first request: by then somebody may be changing a handler's file.
         with suppress(ConfigError):  # each request answers with this error
             app.handlers()
     if functions.function:
-        running_jobs.label_output()
         alone = route_gateway.application(functions.function, Path(functions.source))
         return request_limits.RequestLimits(alone, functions.threads, scheduled=True)
     return request_limits.RequestLimits(
@@ -160,11 +160,9 @@ def _ready(functions: Functions) -> None:
 
     def wind_up(number: int, frame: FrameType | None) -> None:
         from sweephand import app  # noqa: PLC0415 - only ticks need it
-        from sweephand.adapters.running_jobs import running  # noqa: PLC0415 - likewise
 
         app.stop_ticks()
-        now = time.monotonic()
-        jobs = [{"id": job.id, "token": job.token, "type": job.type, "s": job.until - now} for job in running()]
+        jobs = [{"id": each.claim.id, "token": each.token, "type": each.type, "s": s} for each, s in app.running()]
         write_private(Path(functions.jobs_file), json.dumps(jobs))
         if callable(before):
             before(number, frame)

@@ -36,7 +36,11 @@ create table sweephand.jobs (
     check (expires_at >= '0001-01-01 00:00:00+00' and expires_at < '10000-01-01 00:00:00+00'),
   run_at       timestamptz not null,  -- first due: greatest(scheduled_at, created_at); filled by a trigger
   created_at   timestamptz not null,  -- filled by a trigger
-  bytes        integer not null check (bytes <= 1048576)  -- of the payload as text; filled by a trigger
+  bytes        integer not null check (bytes <= 1048576), -- of the payload as text; filled by a trigger
+  schedule     text,                 -- the name of the schedule that made it
+  schedule_id  uuid,
+  fire_at      timestamptz,          -- the instant that the schedule names; null: it was run by hand
+  skip_overlap boolean               -- it carries an overlap mark: it starts alone among those of its schedule
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 comment on table sweephand.jobs is 'What was asked for: one row a job, never changed after its insert.';
 create index jobs_by_type on sweephand.jobs (type, created_at, id);
@@ -54,6 +58,8 @@ create table sweephand.open (
   lost        smallint not null default 0,                   -- those that were lost and not known to have been entered
   bytes       integer not null,
   token       uuid,                                          -- of the last settled start
+  schedule_id uuid,
+  skip_overlap boolean,
   check (crashes between 0 and sweephand.max_crashes()),
   check (lost between 0 and 2),                              -- a third one counts as a crash
   check (attempt between crashes + lost and max_retries + crashes + lost)  -- a further attempt is still allowed
@@ -71,6 +77,7 @@ create table sweephand.leases (
   started_at timestamptz not null,
   until      timestamptz not null,
   entered    boolean not null default false,  -- its handler is known to have been entered
+  schedule_id uuid,                 -- of a job with an overlap mark
   check (until > started_at)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000, autovacuum_vacuum_cost_delay = 0);
@@ -92,7 +99,7 @@ create table sweephand.finished (
   reason      text,
   result      jsonb,
   check (status <> 'completed' or (attempt > 0 and started_at is not null)),
-  check ((status = 'failed') = (reason is not null)),
+  check (status = 'cancelled' or (status = 'failed') = (reason is not null)),
   check (status = 'completed' or result is null)
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.1);
 comment on table sweephand.finished is 'How each finished job ended.';
@@ -183,7 +190,10 @@ declare
     'public.sweephand_list_v1', 'public.sweephand_cancel_v1',
     'public.sweephand_restore_v1', 'public.sweephand_find_unknown_types_v1',
     'public.sweephand_start_v1', 'public.sweephand_settle_v1',
-    'public.sweephand_explain_v1', 'public.sweephand_prune_v1'];
+    'public.sweephand_explain_v1', 'public.sweephand_prune_v1',
+    'public.sweephand_make_fires_v1', 'public.sweephand_put_schedule_v1', 'public.sweephand_delete_schedule_v1',
+    'public.sweephand_run_schedule_v1', 'public.sweephand_backfill_v1',
+    'public.sweephand_list_schedules_v1', 'public.sweephand_list_schedule_jobs_v1'];
   setting text;
   ours record;
 begin

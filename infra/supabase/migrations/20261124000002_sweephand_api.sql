@@ -26,8 +26,9 @@ create trigger fill before insert on sweephand.jobs for each row execute functio
 create function sweephand.open_jobs() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into sweephand.open (id, type, priority, run_at, created_at, expires_at, max_retries, bytes)
-  select id, type, priority, run_at, created_at, expires_at, max_retries, bytes from inserted;
+  insert into sweephand.open
+    (id, type, priority, run_at, created_at, expires_at, max_retries, bytes, schedule_id, skip_overlap)
+  select id, type, priority, run_at, created_at, expires_at, max_retries, bytes, schedule_id, skip_overlap from inserted;
   return null;
 end $$;
 create trigger open after insert on sweephand.jobs referencing new table as inserted
@@ -120,21 +121,22 @@ select j.id, j.type, j.payload, j.priority, j.max_retries, j.scheduled_at, j.exp
        coalesce(f.crashes, o.crashes, 0)::int as crashes,
        coalesce(f.run_at, o.run_at, j.run_at) as run_at,
        coalesce(f.started_at, l.started_at) as started_at,
-       f.finished_at, f.reason, f.result
+       f.finished_at, f.reason, f.result, j.schedule, j.fire_at
 from sweephand.jobs j
 left join sweephand.open o on o.id = j.id
 left join sweephand.leases l on l.id = o.id and l.created_at = o.created_at
 left join sweephand.finished f on f.id = j.id;
 
 -- A job as a list shows it: without payload, result and errors.
--- Python renders a new job by itself (domain/render_job.py); a test holds the two together.
+-- Python renders a new job by itself (domain/request.py); a test holds the two together.
 create function sweephand.job_summary(s sweephand.job_state) returns jsonb language sql stable as $$
   select jsonb_build_object(
     'id', s.id, 'type', s.type, 'status', s.status, 'priority', s.priority, 'max_retries', s.max_retries,
     'attempt', s.attempt, 'crashes', s.crashes, 'scheduled_at', sweephand.to_rfc3339(s.scheduled_at),
     'run_at', sweephand.to_rfc3339(s.run_at), 'expires_at', sweephand.to_rfc3339(s.expires_at),
     'created_at', sweephand.to_rfc3339(s.created_at), 'started_at', sweephand.to_rfc3339(s.started_at),
-    'finished_at', sweephand.to_rfc3339(s.finished_at), 'reason', s.reason)
+    'finished_at', sweephand.to_rfc3339(s.finished_at), 'reason', s.reason,
+    'schedule', s.schedule, 'fire_at', sweephand.to_rfc3339(s.fire_at))
 $$;
 
 -- The first 20 and the last 20 errors of a job, oldest first.

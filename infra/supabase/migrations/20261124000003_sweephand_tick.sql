@@ -195,7 +195,8 @@ end $$;
 --   call it,
 --   rescued, failed, bad: [[id, error]] of rows that could not be ended, oldest: {priority: oldest due age in s},
 --   cut: [[type, priority, run_at, id]] the last row shown of each lane that has more, more: whether there are lanes
---   that it did not show at all, jobs: [[id, type, priority, ms until due, negative for what is due]]}.
+--   that it did not show at all, jobs: [[id, type, priority, ms until due, negative for what is due]],
+--   schedules: null, or those that have a fire to make, as sweephand.due_schedules tells them}.
 create function public.sweephand_restore_v1(
   types text[], horizon_ms bigint, max_rows integer default 500, after jsonb default null,
   strict boolean default false, skip uuid[] default '{}', entered jsonb default null, begins boolean default false
@@ -214,6 +215,7 @@ declare
   lanes integer;
   per_lane integer;
   look boolean := false;
+  schedules jsonb;
   page record;
 begin
   select * into seen from sweephand.ticks t;
@@ -231,6 +233,9 @@ begin
   end if;
   select 0 as rescued, 0 as failed, '[]'::jsonb as bad into swept;
   if after is null then
+    if exists (select from sweephand.schedules s where s.look_at <= moment) then
+      schedules := sweephand.due_schedules(moment);
+    end if;
     select * into swept from sweephand.sweep();
     -- By hops over the index, from the highest priority of a type down to the next: from that side there are no rows
     -- of what has just run, which stand where a lane begins until they are vacuumed.
@@ -322,7 +327,7 @@ begin
     'unknown', case when seen.looked_at >= moment - interval '150 s' then seen.unknown else '{}' end,
     'look', look,
     'rescued', swept.rescued, 'failed', swept.failed, 'bad', swept.bad,
-    'oldest', page.oldest, 'cut', page.cut, 'more', page.more, 'jobs', page.jobs);
+    'oldest', page.oldest, 'cut', page.cut, 'more', page.more, 'jobs', page.jobs, 'schedules', schedules);
 end $$;
 
 -- Looks for types that have a due job and are not among the caller's, nor paused, and keeps what it finds for the pages
@@ -419,15 +424,18 @@ declare
   lives interval;   -- the created_at of the rows that were leased, added up
   started_lives interval;
   looked_up boolean;
+  marked boolean;           -- some of them carry an overlap mark
+  contended uuid[];         -- those of them whose schedule another call is judging
   started json;
   verdicts json := '[]';
 begin
   -- The mutex of every job that may start, in id order so that two calls never wait for each other in a ring.
   with lease as (
-    insert into sweephand.leases (id, token, created_at, started_at, until)
-    select c.id, $2, c.created_at, moment, moment + c.lease * interval '1 ms'
+    insert into sweephand.leases (id, token, created_at, started_at, until, schedule_id)
+    select c.id, $2, c.created_at, moment, moment + c.lease * interval '1 ms', c.schedule_id
     from (
       select o.id, o.created_at, o.bytes, coalesce((lease_ms ->> o.type)::bigint, 1000) as lease,
+             case when o.skip_overlap then o.schedule_id end as schedule_id,
              sum(o.bytes) over (order by w.n) as filled
       from unnest(ids) with ordinality as w(id, n)
       join sweephand.open o on o.id = w.id
@@ -447,14 +455,20 @@ begin
   loop
     select count(*), sum(o.created_at - timestamptz '2000-01-01 00:00:00+00'), coalesce(json_agg(json_build_array(
              o.id, o.type, o.attempt + 1, o.crashes, o.lost, o.max_retries,
-             greatest(0, extract(epoch from moment - o.run_at) * 1000)::bigint, j.payload) order by w.n), '[]')
-    into entered, started_lives, started
+             greatest(0, extract(epoch from moment - o.run_at) * 1000)::bigint, j.payload) order by w.n), '[]'),
+           bool_or(o.skip_overlap and o.attempt = 0)
+    into entered, started_lives, started, marked
     from unnest(ids) with ordinality as w(id, n)
     join sweephand.open o on o.id = w.id and o.run_at <= moment and (o.crashes < 2 or exclusive)
       and (o.expires_at > moment or o.expires_at is null)
     join sweephand.jobs j on j.id = w.id
     where not looked_up
       or exists (select from sweephand.leases l where l.id = w.id and l.token = $2 and l.created_at = o.created_at);
+    if marked and contended is null then
+      contended := sweephand.skip_overlaps(ids, $2);
+      looked_up := true;
+      continue;
+    end if;
     exit when looked_up or (entered = taken and started_lives is not distinct from lives);
     looked_up := true;
   end loop;
@@ -475,7 +489,9 @@ begin
                                     then 'final' else 'unknown' end
              when o.run_at > moment or o.token = $2 or not lease_ms ? o.type then 'early'
              when o.crashes >= 2 and not exclusive then 'exclusive'
+             when w.id = any (contended) then 'busy'
              else 'deferred' end, case
+             when w.id = any (contended) then 1000
              when l.id is not null then sweephand.ms_until(l.until)
              when not lease_ms ? o.type then 60000
              when o.id is not null then greatest(sweephand.ms_until(o.run_at), (o.token = $2)::int * 1000)

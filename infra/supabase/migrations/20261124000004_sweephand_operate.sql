@@ -3,7 +3,7 @@
 
 -- Takes a job's id. Answers what the record knows of why the job is where it is, or null for an unknown id. Times are
 -- in ms from now; times past are negative.
---   {id, type, status, priority, attempt, crashes, max_retries, reason, installation,
+--   {id, type, status, priority, attempt, crashes, max_retries, reason, installation, schedule: its name, fire_ms,
 --    due_ms, expires_ms, lease_ms: until the lease ends, null without one, ended_ms,
 --    error: of the attempt before, or null, paused: whether its type is, ahead: pending jobs of its type and priority
 --    that are due before it, at most 1000, tick_ms: when a tick last looked, null for never,
@@ -13,7 +13,7 @@ create function public.sweephand_explain_v1(id uuid) returns jsonb
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object(
     'id', s.id, 'type', s.type, 'status', s.status, 'priority', s.priority, 'attempt', s.attempt, 'crashes', s.crashes,
-    'max_retries', s.max_retries, 'reason', s.reason,
+    'max_retries', s.max_retries, 'reason', s.reason, 'schedule', s.schedule, 'fire_ms', sweephand.ms_from_now(s.fire_at),
     'installation', (select i.id from sweephand.installation i),
     'due_ms', sweephand.ms_from_now(s.run_at), 'expires_ms', sweephand.ms_from_now(s.expires_at),
     'lease_ms', (select sweephand.ms_from_now(l.until) from sweephand.leases l

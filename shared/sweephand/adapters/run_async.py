@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from sweephand.adapters import running_jobs
 from sweephand.adapters.time_limit import TimeLimit
 from sweephand.domain.attempt import (
     Attempt,
@@ -82,13 +81,10 @@ async def _run(handler: Coroutine[Any, Any, Any], attempt: Attempt) -> Outcome:
     if time.monotonic() > attempt.run_by:  # frozen before this task had its turn
         handler.close()
         return NotRun()
-    running_jobs.begin(attempt)
     try:
         return outcome_of_result(await handler)
     except BaseException as e:  # noqa: BLE001 - SystemExit in a handler is the handler's failure, not ours
         return outcome_of_error(e)
-    finally:
-        running_jobs.end(attempt)
 
 
 def _eager(run: Coroutine[Any, Any, Outcome]) -> asyncio.Task[Outcome]:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweephand.adapters import running_jobs
 from sweephand.adapters.run_thread import ThreadRunner
 from sweephand.domain.attempt import (
     Attempt,
@@ -83,7 +82,6 @@ class _Children:
         except (OSError, EOFError):
             return Failed(f"its process {child.kill()} before it was ready")
         until = time.monotonic() + attempt.handler.timeout
-        running_jobs.begin(attempt)
         try:
             answer = child.ask(
                 {
@@ -104,8 +102,6 @@ class _Children:
         except ValueError as e:
             child.kill()
             return Failed(f"its process gave no answer that can be read: {e}")
-        finally:
-            running_jobs.end(attempt)
         with self._lock:
             self._idle.append(child)
         return _KINDS[answer.pop("kind")](**answer)

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from sweephand.adapters import running_jobs
 from sweephand.adapters.time_limit import TimeLimit
 from sweephand.domain.attempt import (
     Attempt,
@@ -99,12 +98,9 @@ def in_thread(context: Callable[[Attempt], Context]) -> Perform:
         # Last of all: the process may have been frozen on the way from the event loop to here.
         if time.monotonic() > attempt.run_by:
             return NotRun()
-        running_jobs.begin(attempt)
         try:
             return outcome_of_result(attempt.handler.run(payload, ctx))
         except BaseException as e:  # noqa: BLE001 - SystemExit in a handler is the handler's failure, not ours
             return outcome_of_error(e)
-        finally:
-            running_jobs.end(attempt)
 
     return perform

@@ -46,6 +46,14 @@ class JobNotFoundError(RequestError):
     """There is no job with this id."""
 
 
+class ScheduleNotFoundError(RequestError):
+    """There is no schedule of this name."""
+
+
+class ScheduleChangedError(RequestError):
+    """The schedule was changed by others at the same time: ask again."""
+
+
 class RouteNotFoundError(RequestError):
     """There is nothing at this path."""
 

@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 from collections.abc import Callable
+from uuid import UUID
 
 from werkzeug import Request, Response
 
@@ -17,6 +18,7 @@ from sweephand.domain.errors import (
     ConfigError,
     FieldError,
     InvalidError,
+    JobNotFoundError,
     MediaTypeError,
     MethodNotAllowedError,
     NotJsonError,
@@ -92,16 +94,30 @@ def query(request: Request, *names: str) -> dict[str, str]:
     return {name: request.args[name] for name in names if name in request.args}
 
 
-def job_id(request: Request) -> str:
+def job_id(request: Request) -> UUID:
     """Return the `{id}` of a path that begins with `/jobs/{id}`; a function gets the path as a whole.
 
-    Raises `MethodNotAllowedError` for the path of another route that lacks this method, such as `/jobs/batch`.
+    Raises `JobNotFoundError` for a text that is no UUID, which no job can have, and `MethodNotAllowedError` for the
+    path of another route that lacks this method, such as `/jobs/batch`.
     """
     allowed = methods_of(request.path)
     if allowed and request.method not in allowed:
         raise MethodNotAllowedError(allowed)
     parts = request.path.split("/")
-    return parts[2] if len(parts) > 2 else ""  # noqa: PLR2004 - "", "jobs", id
+    text = parts[2] if len(parts) > 2 else ""  # noqa: PLR2004 - "", "jobs", id
+    try:
+        found = UUID(text)
+    except ValueError as e:
+        raise JobNotFoundError from e
+    if str(found) != text.lower():  # `UUID` also takes braces, `urn:uuid:` and digits without hyphens
+        raise JobNotFoundError
+    return found
+
+
+def path_part(request: Request) -> str:
+    """Return what stands for `{name}` in the path of `/schedules/{name}` and of what follows it."""
+    parts = request.path.split("/")
+    return parts[2] if len(parts) > 2 else ""  # noqa: PLR2004 - "", "schedules", name
 
 
 def rendered(body: object, status: int = 200, **headers: str) -> Response:

@@ -4,19 +4,28 @@ import re
 from collections.abc import Mapping
 from itertools import chain
 from itertools import count as count_from
-from typing import Any
 
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from sweephand.domain.handler import Handler
 from sweephand.domain.job import MAX_RESULT, Status
 from sweephand.domain.request import MAX_JOBS, JobRequest
+from sweephand.http.openapi_parts import (
+    TEXT,
+    TIME,
+    Json,
+    answers,
+    content,
+    parameter,
+    ref,
+    schema_object,
+    with_null,
+)
+from sweephand.http.openapi_schedules import schedule_operations, schedule_schemas
 from sweephand.http.routes import ROUTES
 from sweephand.usecases.create import MAX_KEY
 from sweephand.usecases.read import DEFAULT_LIMIT, MAX_LIMIT
 from sweephand.version import VERSION
-
-Json = dict[str, Any]
 
 
 def document(handlers: Mapping[str, Handler]) -> Json:
@@ -24,8 +33,11 @@ def document(handlers: Mapping[str, Handler]) -> Json:
     schemas: Json = {
         "JobCard": _job_card(),
         "Job": _job(),
-        "JobList": _object({"jobs": {"type": "array", "items": _ref("JobCard")}, "next_cursor": _or_null(_TEXT)}),
+        "JobList": schema_object(
+            {"jobs": {"type": "array", "items": ref("JobCard")}, "next_cursor": with_null(TEXT)}
+        ),
         "Problem": _problem(),
+        **schedule_schemas(),
     }
     fixed = {**schemas, "JobRequest": {}, "BatchRequest": {}}
     requests: Json = {}
@@ -33,13 +45,13 @@ def document(handlers: Mapping[str, Handler]) -> Json:
         made = _request(handler, fixed)
         fixed |= made
         schemas |= made
-        requests |= dict.fromkeys((handler.name, *handler.aliases), _ref(next(reversed(made))))
+        requests |= dict.fromkeys((handler.name, *handler.aliases), ref(next(reversed(made))))
     schemas["JobRequest"] = {
         "oneOf": [requests[name] for name in requests if handlers[name].name == name],
         "discriminator": {"propertyName": "type", "mapping": {name: ref["$ref"] for name, ref in requests.items()}},
     }
-    batch = {"type": "array", "items": _ref("JobRequest"), "minItems": 1, "maxItems": MAX_JOBS}
-    schemas["BatchRequest"] = {**_object({"jobs": batch}), "additionalProperties": False}
+    batch = {"type": "array", "items": ref("JobRequest"), "minItems": 1, "maxItems": MAX_JOBS}
+    schemas["BatchRequest"] = {**schema_object({"jobs": batch}), "additionalProperties": False}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -59,48 +71,36 @@ def document(handlers: Mapping[str, Handler]) -> Json:
     }
 
 
-_TEXT: Json = {"type": "string"}
-_TIME: Json = {"type": "string", "format": "date-time", "description": "UTC with Z and milliseconds."}
 _ID: Json = {"type": "string", "format": "uuid"}
-
-
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _or_null(schema: Json) -> Json:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _object(properties: Json, required: list[str] | None = None) -> Json:
-    return {"type": "object", "properties": properties, "required": required or list(properties)}
 
 
 def _job_card() -> Json:
     count = {"type": "integer", "minimum": 0}
-    return _object(
+    return schema_object(
         {
             "id": _ID,
-            "type": _TEXT,
-            "status": {**_TEXT, "description": f"One of {', '.join(Status)}, or one of a later version."},
+            "type": TEXT,
+            "status": {**TEXT, "description": f"One of {', '.join(Status)}, or one of a later version."},
             "priority": count,
             "max_retries": count,
             "attempt": {**count, "description": "Starts so far."},
             "crashes": {**count, "description": "Starts that were lost with their function."},
-            "scheduled_at": {**_TIME, "description": "When the caller wants it to start."},
-            "run_at": {**_TIME, "description": "When it is due next, or was due last."},
-            "expires_at": _or_null(_TIME),
-            "created_at": _TIME,
-            "started_at": _or_null(_TIME),
-            "finished_at": _or_null(_TIME),
-            "reason": {**_or_null(_TEXT), "description": "Why it failed."},
+            "scheduled_at": {**TIME, "description": "When the caller wants it to start."},
+            "run_at": {**TIME, "description": "When it is due next, or was due last."},
+            "expires_at": with_null(TIME),
+            "created_at": TIME,
+            "started_at": with_null(TIME),
+            "finished_at": with_null(TIME),
+            "reason": {**with_null(TEXT), "description": "Why it failed, or was skipped."},
+            "schedule": {**with_null(TEXT), "description": "The name of the schedule that made it."},
+            "fire_at": {**with_null(TIME), "description": "The instant that the schedule names, without jitter."},
         }
     )
 
 
 def _job() -> Json:
-    error = _object({"attempt": {"type": "integer"}, "at": _TIME, "kind": _TEXT, "error": _TEXT})
-    full: Json = _object(
+    error = schema_object({"attempt": {"type": "integer"}, "at": TIME, "kind": TEXT, "error": TEXT})
+    full: Json = schema_object(
         {
             **_job_card()["properties"],
             "payload": {"type": "object"},
@@ -116,24 +116,24 @@ def _job() -> Json:
 
 
 def _explanation() -> Json:
-    return _object(
+    return schema_object(
         {
             "id": _ID,
-            "status": _TEXT,
-            "because": {"type": "array", "items": _TEXT, "description": "The most important reason comes first."},
-            "index": {**_TEXT, "description": "due, waiting, absent, away, unused, not asked, or a later word."},
+            "status": TEXT,
+            "because": {"type": "array", "items": TEXT, "description": "The most important reason comes first."},
+            "index": {**TEXT, "description": "due, waiting, absent, away, unused, not asked, or a later word."},
         }
     )
 
 
 def _problem() -> Json:
-    fault = _object({"pointer": _TEXT, "detail": _TEXT})
-    return _object(
+    fault = schema_object({"pointer": TEXT, "detail": TEXT})
+    return schema_object(
         {
-            "type": _TEXT,
-            "title": _TEXT,
+            "type": TEXT,
+            "title": TEXT,
             "status": {"type": "integer"},
-            "detail": _TEXT,
+            "detail": TEXT,
             "errors": {"type": "array", "items": fault},
         },
         required=["type", "title", "status", "detail"],
@@ -163,7 +163,7 @@ def _schemas(handler: Handler, prefix: str) -> Json:
     made: Json = {f"{payload_name}{name}": schema for name, schema in payload.pop("$defs", {}).items()}
     made[payload_name] = payload
     request = JobRequest.model_json_schema()
-    request["properties"] |= {"type": _type(handler), "payload": _ref(payload_name)}
+    request["properties"] |= {"type": _type(handler), "payload": ref(payload_name)}
     made[request_name] = request
     return {name: {**schema, "title": name} for name, schema in made.items()}
 
@@ -179,82 +179,68 @@ def _type(handler: Handler) -> Json:
     }
 
 
-def _answers(ok: Json, *problems: int) -> Json:
-    answer: Json = {"description": "A problem (RFC 9457).", "content": {"application/problem+json": {}}}
-    answer["content"]["application/problem+json"]["schema"] = _ref("Problem")
-    wait = {**answer, "headers": {"Retry-After": {"schema": {"type": "integer"}}}}
-    return {**ok, **{str(status): wait if status == 503 else answer for status in problems}}  # noqa: PLR2004
-
-
-def _json(description: str, schema: Json) -> Json:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def _parameter(name: str, schema: Json, place: str = "query") -> Json:
-    return {"name": name, "in": place, "required": place == "path", "schema": schema}
-
-
 def _paths() -> Json:
-    by_id = [_parameter("id", _ID, "path")]
+    by_id = [parameter("id", _ID, "path")]
     key = {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[ -~]+$"}
-    created = _json("Created and committed.", _ref("Job")) | {
-        "headers": {"Location": {"schema": _TEXT}, "Idempotency-Replayed": {"schema": _TEXT}}
+    created = content("Created and committed.", ref("Job")) | {
+        "headers": {"Location": {"schema": TEXT}, "Idempotency-Replayed": {"schema": TEXT}}
     }
-    batch = _json(
+    batch = content(
         "Created and committed: a summary of each, in order.",
-        _object({"jobs": {"type": "array", "items": _ref("JobCard")}}),
-    ) | {"headers": {"Idempotency-Replayed": {"schema": _TEXT}}}
+        schema_object({"jobs": {"type": "array", "items": ref("JobCard")}}),
+    ) | {"headers": {"Idempotency-Replayed": {"schema": TEXT}}}
     operations: dict[str, Json] = {
         "create_job": {
             "summary": "Create a job",
-            "parameters": [_parameter("Idempotency-Key", key, "header")],
-            "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("JobRequest")}}},
-            "responses": _answers({"201": created}, 400, 401, 409, 413, 415, 422, 503),
+            "parameters": [parameter("Idempotency-Key", key, "header")],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": ref("JobRequest")}}},
+            "responses": answers({"201": created}, 400, 401, 409, 413, 415, 422, 503),
         },
         "create_jobs": {
             "summary": "Create many jobs, all or none",
-            "parameters": [_parameter("Idempotency-Key", key, "header")],
-            "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("BatchRequest")}}},
-            "responses": _answers({"201": batch}, 400, 401, 409, 413, 415, 422, 503),
+            "parameters": [parameter("Idempotency-Key", key, "header")],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": ref("BatchRequest")}}},
+            "responses": answers({"201": batch}, 400, 401, 409, 413, 415, 422, 503),
         },
         "list_jobs": {
             "summary": "List jobs, latest created first",
             "parameters": [
-                _parameter("status", {"type": "string", "enum": list(Status)}),
-                _parameter("type", {"type": "string", "pattern": "^[a-z][a-z0-9_.-]{0,63}$"}),
-                _parameter(
+                parameter("status", {"type": "string", "enum": list(Status)}),
+                parameter("type", {"type": "string", "pattern": "^[a-z][a-z0-9_.-]{0,63}$"}),
+                parameter(
                     "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
                 ),
-                _parameter("cursor", {**_TEXT, "description": "`next_cursor` of the previous page."}),
+                parameter("cursor", {**TEXT, "description": "`next_cursor` of the previous page."}),
             ],
-            "responses": _answers({"200": _json("A page.", _ref("JobList"))}, 401, 422, 503),
+            "responses": answers({"200": content("A page.", ref("JobList"))}, 401, 422, 503),
         },
         "get_job": {
             "summary": "Get a job",
             "parameters": by_id,
-            "responses": _answers({"200": _json("The job.", _ref("Job"))}, 401, 404, 503),
+            "responses": answers({"200": content("The job.", ref("Job"))}, 401, 404, 503),
         },
         "explain_job": {
             "summary": "Explain why a job is in its state",
             "parameters": by_id,
-            "responses": _answers(
-                {"200": _json("The reasons, in sentences for people.", _explanation())}, 401, 404, 503
+            "responses": answers(
+                {"200": content("The reasons, in sentences for people.", _explanation())}, 401, 404, 503
             ),
         },
         "cancel_job": {
             "summary": "Cancel a pending job",
             "parameters": by_id,
-            "responses": _answers({"200": _json("Cancelled, now or before.", _ref("Job"))}, 401, 404, 409, 503),
+            "responses": answers({"200": content("Cancelled, now or before.", ref("Job"))}, 401, 404, 409, 503),
         },
+        **schedule_operations(key),
         "health": {
             "summary": "Check that the record answers",
             "security": [],
-            "responses": _answers({"200": _json("The record answers.", _object({"status": _TEXT}))}, 503),
+            "responses": answers({"200": content("The record answers.", schema_object({"status": TEXT}))}, 503),
         },
         "openapi": {
             "summary": "Get this document",
             "security": [],
-            "responses": _answers({"200": _json("This document.", {"type": "object"})}, 503),
+            "responses": answers({"200": content("This document.", {"type": "object"})}, 503),
         },
     }
     paths: Json = {}

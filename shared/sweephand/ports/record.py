@@ -17,7 +17,7 @@ from uuid import UUID
 from sweephand.domain.cursor import Position
 from sweephand.domain.job import Idempotency, JobJson, NewJob
 from sweephand.domain.json_value import JsonValue
-from sweephand.domain.render_job import render_new_jobs, waits_ms
+from sweephand.domain.request import render_new_jobs, waits_ms
 from sweephand.domain.retry_policy import Complete, Decision, Fail, Release, RetryAfter
 
 Rpc = Callable[[str, Mapping[str, Any]], Any]
@@ -88,6 +88,10 @@ class UnknownTypes:
     """The hundred with the oldest, and the ages of those."""
 
 
+DueSchedules = Mapping[str, Any]
+"""`sweephand.due_schedules` explains it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Pending jobs within the horizon, dealt from their lanes in turns, and what else a tick should know."""
@@ -110,6 +114,8 @@ class Page:
     """How many jobs this call ended: they had crashed too often, or were past their expires_at."""
     bad: Mapping[str, str]
     """Jobs that this call failed to end, each with the record's error; it sets them aside for a minute."""
+    schedules: DueSchedules | None = None
+    """Schedules that have a fire to make, or a change to judge, where there are any."""
 
 
 class Verdict(StrEnum):
@@ -272,7 +278,16 @@ class Record:
             answer["rescued"],
             answer["failed"],
             dict(answer["bad"]),
+            answer["schedules"],
         )
+
+    def make_fires(self, plans: Sequence[JsonValue]) -> int:
+        """Carry out what was planned for schedules; `sweephand_make_fires_v1` explains a plan.
+
+        Returns for how many it was done; the others have changed meanwhile, or are held by another transaction.
+        """
+        done: int = self._rpc("sweephand_make_fires_v1", {"plans": list(plans)})["done"]
+        return done
 
     def find_unknown_types(self, types: Sequence[str]) -> UnknownTypes:
         """Look for types that have due jobs and are not among `types`; the pages that follow name them too.

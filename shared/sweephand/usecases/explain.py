@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from sweephand.domain.errors import IndexUnavailableError, JobNotFoundError
 from sweephand.domain.job import MAX_CRASHES
 from sweephand.domain.json_value import JsonValue
 from sweephand.ports.index import Index
 from sweephand.ports.record import Due, Record
-from sweephand.usecases.read import parse_id
 
 SILENCE_MS = 120_000
 """Milliseconds without a tick after which the schedule, which fires every minute, must be broken."""
@@ -29,9 +29,9 @@ class Facts:
     index: int | str
 
 
-def explain(record: Record, index: Index | None, job_id: str) -> dict[str, JsonValue]:
+def explain(record: Record, index: Index | None, job_id: UUID) -> dict[str, JsonValue]:
     """Return `{id, status, because: [sentence], index}`; raises `JobNotFoundError`, `RecordUnavailableError`."""
-    found = record.explain(parse_id(job_id))
+    found = record.explain(job_id)
     if found is None:
         raise JobNotFoundError
     facts = Facts(found, _where(index, found))
@@ -57,8 +57,23 @@ def sentences(facts: Facts) -> Iterator[str]:
         case "failed":
             yield f"It failed {_span(-facts.job['ended_ms'])} ago: {facts.job['reason']}"
         case "cancelled":
-            ago = _span(-facts.job["ended_ms"])
-            yield f"It was cancelled {ago} ago, before attempt {facts.job['attempt'] + 1}."
+            ago, reason = _span(-facts.job["ended_ms"]), facts.job["reason"]
+            said = f": {reason}" if reason else "."
+            yield f"It was cancelled {ago} ago, before attempt {facts.job['attempt'] + 1}{said}"
+    yield from _schedule(facts)
+
+
+def _schedule(facts: Facts) -> Iterator[str]:
+    """Say which schedule made it, and for which fire."""
+    name, fire_ms = facts.job["schedule"], facts.job["fire_ms"]
+    if name is None:
+        return
+    if fire_ms is None:
+        yield f"Schedule {name} made it: it was run by hand."
+    elif fire_ms > 0:
+        yield f"Schedule {name} made it for its fire in {_span(fire_ms)}."
+    else:
+        yield f"Schedule {name} made it for its fire of {_span(-fire_ms)} ago."
 
 
 def _pending(facts: Facts) -> Iterator[str]:

@@ -14,20 +14,9 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 
 
-def parse_id(text: str) -> UUID:
-    """Return the job id in `text`; raises `JobNotFoundError` for a text that is no UUID, which no job can have."""
-    try:
-        found = UUID(text)
-    except ValueError as e:
-        raise JobNotFoundError from e
-    if str(found) != text.lower():
-        raise JobNotFoundError
-    return found
-
-
-def get(record: Record, job_id: str) -> JobJson:
+def get(record: Record, job_id: UUID) -> JobJson:
     """Return the job in full; raises `JobNotFoundError`."""
-    job = record.get(parse_id(job_id))
+    job = record.get(job_id)
     if job is None:
         raise JobNotFoundError
     return job
@@ -48,7 +37,7 @@ def list_jobs(record: Record, request: ListRequest) -> dict[str, JsonValue]:
 
     Raises `InvalidError` for an unknown status, an impossible type, a limit out of range or a foreign cursor.
     """
-    limit = _limit(request.limit)
+    limit = parse_limit(request.limit)
     if request.status is not None and request.status not in set(Status):
         raise InvalidError([FieldError("status", f"must be one of {', '.join(Status)}")])
     if request.type is not None and not NAME.match(request.type):
@@ -63,7 +52,8 @@ def list_jobs(record: Record, request: ListRequest) -> dict[str, JsonValue]:
     }
 
 
-def _limit(text: str | None) -> int:
+def parse_limit(text: str | None) -> int:
+    """Return how many items a page has; raises `InvalidError` unless it is 1 to MAX_LIMIT."""
     if text is None:
         return DEFAULT_LIMIT
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) and 1 <= int(text) <= MAX_LIMIT):

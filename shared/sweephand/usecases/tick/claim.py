@@ -143,7 +143,7 @@ class Claimer:
         if claimed is None:
             self._lanes.unbind()
             return None
-        self._report.note_index(claimed)
+        self._report.note_index(claimed.added, claimed.foreign)
         if page is not None:
             self._lanes.bound(*page, claimed.grown, at)
         if quotas:
@@ -157,7 +157,8 @@ class Claimer:
         if self.superseded:
             self.stop_listening()  # one listener takes a notification: the newer tick waits for nothing else
         self.active = claimed.is_active
-        self._lanes.note_claimed(claimed)
+        from_lanes = (Lane(claim.type, claim.priority) for claim in claimed.claims)
+        self._lanes.note_answer(claimed.due_lanes, (lane for lane, _ in claimed.coming), from_lanes)
         if claimed.claims:
             self.next_due_at = math.inf
 

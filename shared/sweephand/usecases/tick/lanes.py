@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from sweephand.ports.index import Claimed, ClaimQuota, Lane
+from sweephand.ports.index import ClaimQuota, Lane
 from sweephand.ports.record import Page
 from sweephand.usecases.tick.run import PoolCapacity
 
@@ -28,12 +28,12 @@ class Lanes:
         """Have the next claim name these lanes first: there is something new in them."""
         self._due = [*lanes, *self._due]
 
-    def note_claimed(self, claimed: Claimed) -> None:
-        """Take in what the index says of its lanes beside a claim."""
-        self._due = list(claimed.due_lanes)
+    def note_answer(self, due: Iterable[Lane], coming: Iterable[Lane], claimed: Iterable[Lane]) -> None:
+        """Take in which lanes the index says are due or come due next, and from which lanes jobs were claimed."""
+        self._due = list(due)
         if len(self._seen) > 4 * NAMED:  # those that matter are named again as due or coming
-            self._seen = dict.fromkeys(Lane(claim.type, claim.priority) for claim in claimed.claims)
-        self._seen.update(dict.fromkeys(lane for lane, _ in claimed.coming))
+            self._seen = dict.fromkeys(claimed)
+        self._seen.update(dict.fromkeys(coming))
 
     def quotas(self, pools: Sequence[PoolCapacity], tried: Collection[Lane]) -> list[ClaimQuota]:
         """Return the lanes to name: those known to be due first, then others, each the highest priority first.

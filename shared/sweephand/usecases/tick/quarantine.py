@@ -42,7 +42,7 @@ class Quarantine:
         return bool(self._claims) and self._shared.budget.left <= longest + MARGIN
 
     async def run(
-        self, start_alone: Callable[[Claim], Awaitable[None]], until_settled: Callable[[], Awaitable[None]]
+        self, start_exclusively: Callable[[Claim], Awaitable[None]], until_settled: Callable[[], Awaitable[None]]
     ) -> bool:
         """Run them one by one, for a while: one that kills this function too takes nobody with it.
 
@@ -59,7 +59,7 @@ class Quarantine:
             # Any of them: were it the oldest, one that kills its function would come first for every tick.
             claim = runnable[int(parts.randomness.jitter() * len(runnable))]
             del self._claims[claim.id]
-            await start_alone(claim)
+            await start_exclusively(claim)
             await until_settled()
             if parts.clock.monotonic() >= until:
                 break

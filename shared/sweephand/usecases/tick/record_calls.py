@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import chain, repeat
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from sweephand.domain.errors import RecordStatementError, RecordUnavailableError
 from sweephand.ports.record import Entered
 from sweephand.usecases.tick.dependencies import Shared
-from sweephand.usecases.tick.entries import Entries
 
 PATIENCE = 10.0
 """Seconds to go on asking a record that does not answer; after that the tick ends and the next one tries."""
@@ -21,14 +21,16 @@ ASIDE = 60.0
 BUSY_MS = 2000
 """Milliseconds that a job is left alone whose row is busy, or may be, and that one waits for its exclusive run."""
 Answer = TypeVar("Answer")
+Telling: TypeAlias = Callable[[], AbstractContextManager[Entered]]
+"""Gives what a call is to tell the record of entered handlers; where the call raises, the next one tells it."""
 
 
 class RecordCalls:
     """Makes a tick's calls of the record, within its budget; settling has a patience of its own."""
 
-    def __init__(self, shared: Shared, entries: Entries) -> None:
+    def __init__(self, shared: Shared, telling: Telling) -> None:
         self._clock, self._budget, self._signal = shared.parts.clock, shared.budget, shared.signal
-        self._entries = entries
+        self._telling = telling
 
     async def make(self, call: Callable[[], Answer], *, halved: bool = False) -> Answer:
         """Make a call; again, for a while, when there is no answer. Raises what the last try raised.
@@ -52,12 +54,8 @@ class RecordCalls:
 
     async def make_telling(self, call: Callable[[Entered], Answer], *, halved: bool = False) -> Answer:
         """Make a call that also tells the record which handlers have been entered."""
-        entered = self._entries.take()
-        try:
+        with self._telling() as entered:
             return await self.make(lambda: call(entered), halved=halved)
-        except BaseException:
-            self._entries.put_back(entered)
-            raise
 
 
 class CallsLeft:

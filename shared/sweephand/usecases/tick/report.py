@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from sweephand.domain.json_value import JsonValue
-from sweephand.ports.index import Claimed
 from sweephand.ports.record import Page, UnknownTypes
 
 Stopped = Literal["drained", "budget", "held"]
@@ -122,11 +121,11 @@ class Report:
         oldest = max(self.oldest_due_age_s_by_priority.values(), default=0.0)
         self.oldest_due_age_s = max(oldest, self.oldest_unknown_due_age_s)
 
-    def note_index(self, claimed: Claimed) -> None:
-        """Count what the index did as it was asked for claims."""
-        self.restored += claimed.added
-        self.index_foreign += len(claimed.foreign)
-        self.index_foreign_named = [*self.index_foreign_named, *claimed.foreign][:NAMED]
+    def note_index(self, added: int, foreign: Sequence[str]) -> None:
+        """Count how many jobs the index lacked, and the members in it that were no jobs."""
+        self.restored += added
+        self.index_foreign += len(foreign)
+        self.index_foreign_named = [*self.index_foreign_named, *foreign][:NAMED]
 
     def json(self) -> dict[str, JsonValue]:
         """Return the report as it is printed, logged and answered."""

@@ -5,10 +5,10 @@ index keeps what it has.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sweephand.domain.attempt import Claim
-from sweephand.ports.index import Claimed
+from sweephand.ports.index import Lane
 from sweephand.ports.record import Page, UnknownTypes
 from sweephand.usecases.tick.claim import Claimer
 from sweephand.usecases.tick.dependencies import Shared
@@ -98,14 +98,15 @@ class Restore:
     async def look(self, capacity: Capacity) -> bool:
         """Read a fresh page where one is due now that nothing was claimed, maybe for want of capacity in a pool.
 
-        A page that was read while one pool was full shows nothing of that pool's types.
+        A page that was read while one pool was full shows nothing of that pool's types. One that left schedules
+        whose fires are to be made is followed by another at once.
         """
         types = capacity.types
         shown = self._shown.issuperset(types)
-        if self.fresh and shown:
+        if self.fresh and shown and self.page.schedules is None:
             return False
         old = self._clock.monotonic() >= self.page_at + POLL
-        if not (old or self._gave or capacity.whole or not (shown or self._claimer.up)):
+        if not (old or self._gave or self.page.schedules or capacity.whole or not (shown or self._claimer.up)):
             return False
         await self.read(types)
         return True
@@ -126,22 +127,33 @@ class Restore:
         self.fresh = False
         return True
 
-    def claims(self, claimed: Claimed | None, capacity: Capacity, *, added: bool) -> Sequence[Claim]:
-        """Return what a claim got; where the index did not answer, what is due on a fresh page.
+    def due_on_page(self, capacity: Capacity) -> Sequence[Claim]:
+        """Return what is due on a fresh page, as far as there is capacity: the batch where there is no index."""
+        if not self.fresh:
+            return []
+        pool_of = {type_: at for at, pool in enumerate(capacity.pools) for type_ in pool.types}
+        left = [pool.capacity for pool in capacity.pools]
+        batch = []
+        for due in self.page.jobs:
+            at = pool_of.get(due.type)
+            if at is None or due.wait_ms > 0 or left[at] <= 0:
+                continue
+            if due.id in self._quarantine or due.id in self._skips:
+                continue
+            left[at] -= 1
+            batch.append(Claim(due.id, due.type, due.priority, 0, 0))
+        self._gave = bool(batch)
+        return batch
 
-        `added`: whether the claim added jobs of a page to the index.
-        """
-        claims = self._due_on_page(capacity) if claimed is None else claimed.claims
-        if claimed is None and self.fresh:
-            self._gave = bool(claims)
-        elif claimed is not None and added:
-            types = capacity.types
-            self._gave = any(lane.type in types for lane in claimed.grown)
-        if claims:
-            self.fresh = False
-            self._looked_again = 0
-            self._report.claimed += len(claims)
-        return claims
+    def note_grown(self, lanes: Iterable[Lane], types: Collection[str]) -> None:
+        """Note in which lanes the index lacked a job of the last page; of these types, a job may be started now."""
+        self._gave = any(lane.type in types for lane in lanes)
+
+    def note_claims(self, count: int) -> None:
+        """Note that so many jobs were claimed: the page shows what was due before that."""
+        self._report.claimed += count
+        self.fresh = False
+        self._looked_again = 0
 
     def has_due(self) -> bool:
         """Tell whether something is known to be due that this tick leaves to the next."""
@@ -171,20 +183,3 @@ class Restore:
         self._claimer.add(page, types)
         self._due_types |= {due.type for due in page.jobs if due.wait_ms <= 0}
         self._report.note_page(page, whole=len(types) == len(self._all_types))
-
-    def _due_on_page(self, capacity: Capacity) -> Sequence[Claim]:
-        """Return what is due on a fresh page, as far as there is capacity: the batch where there is no index."""
-        if not self.fresh:
-            return []
-        pool_of = {type_: at for at, pool in enumerate(capacity.pools) for type_ in pool.types}
-        left = [pool.capacity for pool in capacity.pools]
-        batch = []
-        for due in self.page.jobs:
-            at = pool_of.get(due.type)
-            if at is None or due.wait_ms > 0 or left[at] <= 0:
-                continue
-            if due.id in self._quarantine or due.id in self._skips:
-                continue
-            left[at] -= 1
-            batch.append(Claim(due.id, due.type, due.priority, 0, 0))
-        return batch

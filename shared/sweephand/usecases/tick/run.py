@@ -2,15 +2,16 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from sweephand.domain.attempt import Attempt, Outcome
 from sweephand.domain.handler import Isolation
 from sweephand.ports.clock import Clock
+from sweephand.ports.record import Entered
 from sweephand.ports.runner import Runner
 from sweephand.usecases.tick.dependencies import Shared
-from sweephand.usecases.tick.entries import Entries
 from sweephand.usecases.tick.settle import Settle
 
 BATCH = 500
@@ -19,6 +20,10 @@ RUNS_PER_TURN = 64
 """Handlers that are entered before the event loop gets its turn."""
 LOOK_AHEAD = 1.0
 """Seconds: no more is started than will be entered within this, at the rate just seen."""
+TELL_AFTER = 0.1
+"""Seconds that a handler has run before the record is told of it: a job that ends sooner is settled as cheaply."""
+TOLD_AT_ONCE = 1000
+"""Entered handlers of which one call tells."""
 
 
 class PoolCapacity(NamedTuple):
@@ -47,7 +52,7 @@ class Capacity(NamedTuple):
 class Run:
     """The worker pools of one tick; what ends in them goes on to be settled."""
 
-    def __init__(self, shared: Shared, settle: Settle, entries: Entries) -> None:
+    def __init__(self, shared: Shared, settle: Settle, entries: "Entries") -> None:
         self._runners, self._handlers = shared.parts.runners, shared.parts.handlers
         self._clock, self._report = shared.parts.clock, shared.report
         self._settle, self._entries = settle, entries
@@ -67,6 +72,11 @@ class Run:
     def stuck(self) -> int:
         """How many handlers passed their time limit and could not be ended."""
         return sum(runner.stuck for runner in self._runners.values())
+
+    def running(self) -> Sequence[tuple[Attempt, float]]:
+        """Return what runs, each with the seconds until its time limit. Any thread may call this."""
+        now = self._clock.monotonic()
+        return [(attempt, at + attempt.handler.timeout - now) for attempt, at in self._entries.running()]
 
     def capacity(
         self, types: Iterable[str], paused: Collection[str], starting: Mapping[Isolation, int]
@@ -219,3 +229,51 @@ class StartRate:
         while self._seen and self._seen[0][0] < now - 1:
             self._total -= self._seen.popleft()[1]
         return self._total
+
+
+class Entries:
+    """Handlers that have been entered, while the record does not know it.
+
+    A start that is lost with its function counts as a crash only where the record knows that its handler was
+    entered. A tick tells the record so with calls that it makes anyway. Most jobs end before that, and then nothing
+    needs to be told of them.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._untold: deque[tuple[float, str, str]] = deque()
+        self._running: dict[tuple[str, str], tuple[Attempt, float]] = {}
+
+    def began(self, attempt: Attempt, now: float) -> None:
+        """Note that the attempt's handler is entered `now`, on the clock's time."""
+        self._untold.append((now, attempt.claim.id, attempt.token))
+        self._running[attempt.claim.id, attempt.token] = attempt, now
+
+    def ended(self, attempt: Attempt) -> None:
+        """Note that the attempt has ended: nothing needs to be told of it any more."""
+        self._running.pop((attempt.claim.id, attempt.token), None)
+
+    def running(self) -> Sequence[tuple[Attempt, float]]:
+        """Return the attempts that have not ended, each with when its handler was entered."""
+        return list(self._running.values())  # one step: other threads call this too
+
+    @contextmanager
+    def telling(self) -> Iterator[Entered]:
+        """Give what the call in the block is to tell; where the call raises, the next one is to tell it."""
+        entered = self._take()
+        try:
+            yield entered
+        except BaseException:
+            for token, ids in entered.items():
+                self._untold.extendleft((0.0, id_, token) for id_ in ids)
+            raise
+
+    def _take(self) -> Entered:
+        entered: dict[str, list[str]] = {}
+        before, count = self._clock.monotonic() - TELL_AFTER, 0
+        while self._untold and self._untold[0][0] <= before and count < TOLD_AT_ONCE:
+            _, id_, token = self._untold.popleft()
+            if (id_, token) in self._running:
+                entered.setdefault(token, []).append(id_)
+                count += 1
+        return entered

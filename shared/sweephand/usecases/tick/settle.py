@@ -9,11 +9,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from sweephand.domain.attempt import Attempt, Claim, Outcome, Succeeded
-from sweephand.domain.retry_policy import Complete, Fail, Release, RetryAfter, decide
+from sweephand.domain.errors import (
+    RecordRefusedError,
+    RecordSetupError,
+    RecordStatementError,
+    RecordUnavailableError,
+)
+from sweephand.domain.retry_policy import Complete, Fail, Release, RetryAfter, decide, result_refused
 from sweephand.ports.index import IndexUpdates
 from sweephand.ports.record import Due, Settled, Settlement
 from sweephand.usecases.tick.dependencies import Shared
-from sweephand.usecases.tick.settle_calls import SettleCalls
+from sweephand.usecases.tick.record_calls import ASIDE, BUSY_MS, RETRY_WAITS, CallsLeft, Telling
 
 log = logging.getLogger("sweephand")
 BATCH = 500
@@ -43,11 +49,11 @@ class Settle:
     expires, and the job runs again.
     """
 
-    def __init__(self, shared: Shared, calls: SettleCalls, follow: Callable[[IndexUpdates], None]) -> None:
+    def __init__(self, shared: Shared, telling: Telling, follow: Callable[[IndexUpdates], None]) -> None:
         self._clock, self._randomness = shared.parts.clock, shared.parts.randomness
         self._budget, self._report, self._changed = shared.budget, shared.report, shared.signal.changed
         self._horizon_ms = shared.parts.horizon_ms
-        self._calls, self._follow = calls, follow
+        self._calls, self._follow = SettleCalls(shared, telling), follow
         self._queue: deque[_Ended] = deque()
         self._busy: list[tuple[float, _Ended]] = []  # when to try again
         self._arrived = asyncio.Event()
@@ -182,3 +188,58 @@ class Settle:
 def _log_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("what was busy is not settled any more: %r", error)
+
+
+class SettleCalls:
+    """Makes the settle calls of one tick, until the budget's `settle_until`.
+
+    Without an answer, a call is repeated. A batch in which a row fails is halved until that row is found.
+    """
+
+    def __init__(self, shared: Shared, telling: Telling) -> None:
+        self._record, self._clock, self._budget = shared.parts.record, shared.parts.clock, shared.budget
+        self._telling, self._report = telling, shared.report
+
+    async def settle(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
+        """Return what the record says of each; nothing where the record is given up: the leases will expire."""
+        return await self._settle(batch, CallsLeft())
+
+    async def _settle(self, batch: Sequence[Settlement], calls: CallsLeft) -> Sequence[Settled]:
+        tries = 0
+        while True:
+            try:
+                with self._telling() as entered:
+                    return await asyncio.to_thread(self._record.settle, batch, entered)
+            except (RecordRefusedError, RecordStatementError) as e:
+                if isinstance(e, RecordStatementError) and tries < 1:  # it may be gone at once: a deadlock, a lock
+                    tries += 1
+                    await asyncio.sleep(RETRY_WAITS[0])
+                    continue
+                return await self._settle_apart(batch, e, calls)
+            except (RecordUnavailableError, RecordSetupError) as e:
+                wait = RETRY_WAITS[min(tries, len(RETRY_WAITS) - 1)]
+                tries += 1
+                if self._clock.monotonic() + wait > self._budget.settle_until:
+                    log.error("%d jobs could not be settled, their leases will expire: %s", len(batch), e)  # noqa: TRY400
+                    return []
+                await asyncio.sleep(wait)
+
+    async def _settle_apart(
+        self,
+        batch: Sequence[Settlement],
+        error: RecordRefusedError | RecordStatementError,
+        calls: CallsLeft,
+    ) -> Sequence[Settled]:
+        """Find the settlement that fails the statement, so that it does not take the others with it."""
+        if len(batch) > 1 and calls.take(2):
+            half = len(batch) // 2
+            first = await self._settle(batch[:half], calls)
+            return [*first, *await self._settle(batch[half:], calls)]
+        if len(batch) > 1:  # several fail it: the turn of the rest comes
+            return [Settled(each.id, lost=False, wait_ms=BUSY_MS, busy=True) for each in batch]
+        [settlement] = batch
+        if isinstance(settlement.decision, Complete) and isinstance(error, RecordRefusedError) and calls.take(1):
+            return await self._settle([settlement._replace(decision=result_refused(str(error)))], calls)
+        log.error("job %s could not be settled: %s", settlement.id, error)
+        self._report.note_bad(settlement.id, str(error))
+        return [Settled(settlement.id, lost=False, wait_ms=round(ASIDE * 1000), busy=True)]

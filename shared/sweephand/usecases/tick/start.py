@@ -110,8 +110,8 @@ class Start:
         """Wait for the calls that are under way; tell whether there was any."""
         return await self.calls.finish()
 
-    async def alone(self, claim: Claim) -> None:
-        """Start one job that may run exclusively."""
+    async def exclusively(self, claim: Claim) -> None:
+        """Start one job that is to run with nothing beside it."""
         await self._start([claim], None, exclusive=True)
 
     async def _start(

@@ -8,16 +8,14 @@ from sweephand.usecases.tick import housekeeping
 from sweephand.usecases.tick.budget import Budget, Limits
 from sweephand.usecases.tick.claim import Claimer
 from sweephand.usecases.tick.dependencies import Dependencies, Shared
-from sweephand.usecases.tick.entries import Entries
 from sweephand.usecases.tick.fan_out import FanOut
 from sweephand.usecases.tick.linger import Linger
 from sweephand.usecases.tick.quarantine import Quarantine
 from sweephand.usecases.tick.record_calls import RecordCalls
 from sweephand.usecases.tick.report import Report, Stopped
 from sweephand.usecases.tick.restore import Restore
-from sweephand.usecases.tick.run import Capacity, Run
+from sweephand.usecases.tick.run import Capacity, Entries, Run
 from sweephand.usecases.tick.settle import Settle
-from sweephand.usecases.tick.settle_calls import SettleCalls
 from sweephand.usecases.tick.signals import Signal
 from sweephand.usecases.tick.skip_list import SkipList
 from sweephand.usecases.tick.start import Start
@@ -32,12 +30,13 @@ class Tick:
         self._shared = shared = Shared(parts, budget, self._signal, self._report)
         self._name = parts.randomness.token()
         entries, skips = Entries(parts.clock), SkipList(parts.clock)
-        calls = RecordCalls(shared, entries)
+        calls = RecordCalls(shared, entries.telling)
         self._claimer = Claimer(shared, lingers=limits.linger > 0)
         self._quarantine = Quarantine(shared)
         self._restore = Restore(shared, calls, self._claimer, skips, self._quarantine)
-        self._settle = Settle(shared, SettleCalls(shared, entries), self._claimer.follow)
+        self._settle = Settle(shared, entries.telling, self._claimer.follow)
         self._run = Run(shared, self._settle, entries)
+        self.running = self._run.running
         self._start = Start(shared, calls, self._run, self._settle, self._quarantine, skips, self._claimer.follow)
         self._linger = Linger(shared, self._claimer, self._restore, self._run, self._start.calls, self._name)
         self._fan_out = FanOut(parts.drainers, limits.drainers, parts.clock, self._report)
@@ -62,8 +61,7 @@ class Tick:
             await housekeeping.find_unknown_types(self._shared)
         await housekeeping.prune(self._shared)
         await self._fan_out.end()
-        self._report.stuck = self._run.stuck
-        self._report.duration_ms = self._budget.elapsed_ms
+        self._report.stuck, self._report.duration_ms = self._run.stuck, self._budget.elapsed_ms
         return self._report
 
     async def _drain(self) -> None:
@@ -104,8 +102,10 @@ class Tick:
         claimed = await self._claimer.claim(capacity, self._linger.active(), count_due=count_due)
         if claimed is not None and count_due:
             self._fan_out.call(claimed.due_count, self._budget.left, self._run.longest)
-        claims = self._restore.claims(claimed, capacity, added=adds)
-        if claims:
+        if claimed is not None and adds:
+            self._restore.note_grown(claimed.grown, capacity.types)
+        if claims := claimed.claims if claimed is not None else self._restore.due_on_page(capacity):
+            self._restore.note_claims(len(claims))
             await self._start.begin(claims)
             await self._restore.rotate(capacity.types)
         elif capacity.whole:
@@ -120,7 +120,7 @@ class Tick:
         if not self._quarantine:
             return False
         await self._start.finish()
-        if not await self._quarantine.run(self._start.alone, self._linger.until_settled):
+        if not await self._quarantine.run(self._start.exclusively, self._linger.until_settled):
             self._claimer.follow(self._quarantine.release())
         return True
 

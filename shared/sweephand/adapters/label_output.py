@@ -1,62 +1,62 @@
-"""Which jobs' handlers run in this process, and which job each printed line comes from.
-
-The runners note each handler as it begins and ends. A process that is asked to end says from these notes which jobs
-it waits for. A process whose output a person reads (`sweephand dev`) labels each line that a handler prints or logs
-with the id of its job.
-"""
+"""Labels each line that a handler prints or logs with its job's id, where a person reads it: `sweephand dev`."""
 
 import io
 import logging
 import os
 import sys
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple, TextIO
+from dataclasses import replace
+from typing import Any, TextIO
 
-from sweephand.domain.attempt import Attempt
+from sweephand.domain.handler import Context, Handler, Isolation
 
 LABELLED = "SWEEPHAND_LABEL_OUTPUT"
-"""The environment variable that has children label their lines too, whatever its value."""
+"""The environment variable that has a process label its handlers' lines, whatever its value."""
 job: ContextVar[str] = ContextVar("job", default="")
 """The id of the job whose handler runs here, empty outside of handlers."""
 
 
-class RunningJob(NamedTuple):
-    """A job whose handler runs; `until`: when its time limit ends it, on `time.monotonic()`'s clock."""
-
-    id: str
-    token: str
-    type: str
-    until: float
-
-
-_now: dict[str, RunningJob] = {}
 _held: dict[tuple[int, str], str] = {}
 """What each job wrote to each stream since its last line break."""
 _streams: list["Labelled"] = []
 
 
-def begin(attempt: Attempt) -> None:
-    """Note that the attempt's handler runs from now on, in the context (of a task or a thread) that calls this."""
-    id_ = attempt.claim.id
-    job.set(id_)
-    _now[id_] = RunningJob(id_, attempt.token, attempt.type, time.monotonic() + attempt.handler.timeout)
+def wanted() -> bool:
+    """Tell whether this process is to label what its handlers print and log."""
+    return LABELLED in os.environ
 
 
-def end(attempt: Attempt) -> None:
-    """Note that the attempt's handler has ended; what it printed last goes out without its line break."""
-    id_ = attempt.claim.id
-    _now.pop(id_, None)
-    if _held:
-        for stream in _streams:
-            stream.let_out(id_)
-    job.set("")
+def labelled(handler: Handler) -> Handler:
+    """Return `handler` such that what it prints and logs is its job's, in a task, a thread or a child process."""
+    if handler.isolation is Isolation.ASYNC:
+
+        async def run_async(payload: Any, ctx: Context) -> Any:
+            with _output_of(str(ctx.job_id)):
+                return await handler.run(payload, ctx)
+
+        return replace(handler, run=run_async)
+
+    def run(payload: Any, ctx: Context) -> Any:
+        with _output_of(str(ctx.job_id)):
+            return handler.run(payload, ctx)
+
+    return replace(handler, run=run)
 
 
-def running() -> list[RunningJob]:
-    """Return the jobs whose handlers run at this moment."""
-    return list(_now.values())
+@contextmanager
+def _output_of(job_id: str) -> Iterator[None]:
+    """Label what the block writes; what it wrote last goes out without its line break."""
+    job.set(job_id)
+    try:
+        yield
+    finally:
+        if _held:
+            for stream in _streams:
+                stream.let_out(job_id)
+        job.set("")
 
 
 def label(job_id: str, line: str) -> str:
@@ -122,8 +122,11 @@ class Labelled(io.TextIOBase):
             self._stream.flush()
 
 
-def label_output() -> None:
-    """Have this process, and the children that it starts, label what handlers print and log (from INFO on)."""
+def install() -> None:
+    """Have this process, and the children that it starts, label what handlers print and log (from INFO on).
+
+    Call it before the handlers are loaded: `app.handlers` passes each through `labelled`.
+    """
     os.environ[LABELLED] = "1"
     sys.stdout, sys.stderr = Labelled(sys.stdout), Labelled(sys.stderr)
     _streams[:] = [sys.stdout, sys.stderr]

@@ -1,0 +1,1 @@
+"""What the owners of schedules do with them; what ticks do with them is `usecases/tick/fires.py`."""
