@@ -4,10 +4,14 @@ locals {
     create_job        = local.creating
     create_jobs       = local.creating
     run_schedule      = local.creating
-    put_schedule      = { HANDLERS = local.handlers }
-    patch_schedule    = { HANDLERS = local.handlers }
-    backfill_schedule = { HANDLERS = local.handlers }
+    put_schedule      = local.judging
+    patch_schedule    = local.judging
+    backfill_schedule = local.judging
     openapi           = { HANDLERS = local.handlers }
+  }
+  judging = {
+    HANDLERS   = local.handlers
+    HTTP_ALLOW = join(",", var.http_allow)
   }
   creating = {
     HANDLERS            = local.handlers

@@ -19,6 +19,11 @@ from tests.deploy.conftest import PARAMETERS, Service
 Template = dict[str, Any]
 INDEXING = {"create_job", "create_jobs", "explain_job", "run_schedule", "tick"}
 """The functions that know Redis."""
+JUDGING = {
+    *("create_job", "create_jobs", "tick"),
+    *("put_schedule", "patch_schedule", "run_schedule", "backfill_schedule"),
+}
+"""The functions that judge payloads."""
 EXPLAINED = {
     "W3005": "osls writes each DependsOn that a Ref implies already",
     "W8003": "osls puts the parameter alarmEmail into the template as text, so that its condition is constant",
@@ -202,7 +207,7 @@ def test_each_function_gets_the_settings_it_uses(template: Template) -> None:
     assert {name for name, variables in given.items() if "REDIS_URL" in variables} == INDEXING & set(NAMES)
     for known_to_tick in ("MAIL_URL", "WEBHOOK_SIGNING_KEYS", "HTTP_CA_FILE"):
         assert {name for name, variables in given.items() if known_to_tick in variables} == {"tick"}
-    assert {name for name, each in given.items() if "HTTP_ALLOW" in each} == {"create_job", "create_jobs", "tick"}
+    assert {name for name, each in given.items() if "HTTP_ALLOW" in each} == JUDGING
     assert "SWEEPHAND_API_KEYS" not in given["tick"]
     assert given["not_found"] == {"CORS_ORIGINS"}
     assert {name for name, variables in given.items() if "CORS_ORIGINS" not in variables} == {"tick"}
