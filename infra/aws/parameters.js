@@ -7,7 +7,7 @@ function storageArns(prefixes) {
   return found.length ? found : ["arn:aws:s3:::sweephand-no-storage/none"];
 }
 
-/** What POST /jobs calls while no tick is awake, and the role that may. */
+/** What POST /jobs calls if no tick is active, and the role that may. */
 function waking(wake, service, stage) {
   return String(wake) === "true"
     ? { url: `lambda:${service}-${stage}-tick`, role: "CreateRole" }

@@ -1,4 +1,4 @@
-# One identity for each level of trust: what answers the world, what runs jobs, what wakes tick, what builds.
+# One identity for each level of trust: what answers the world, what runs jobs, what starts ticks, what builds.
 resource "google_service_account" "api" {
   account_id   = "${var.name}-api"
   display_name = "Sweephand's API functions: they read their secrets"
@@ -46,7 +46,7 @@ resource "google_project_iam_custom_role" "wake" {
   count = var.wake ? 1 : 0
 
   role_id     = "${replace(var.name, "-", "_")}_wake"
-  title       = "Wakes ${var.name}"
+  title       = "Starts ticks of ${var.name}"
   permissions = ["cloudscheduler.jobs.run"]
 }
 

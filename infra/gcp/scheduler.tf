@@ -1,7 +1,7 @@
 resource "google_cloud_scheduler_job" "tick" {
   name        = "${var.name}-tick"
   region      = var.region
-  description = "Wakes the tick of ${var.name} every minute."
+  description = "Starts the tick of ${var.name} every minute."
   schedule    = "* * * * *"
   time_zone   = "Etc/UTC"
   # Shorter than a tick may take, and Cloud Scheduler would call a tick failed that is still at work.

@@ -164,7 +164,7 @@ variable "max_drainers" {
 }
 
 variable "wake" {
-  description = "Whether POST /jobs has the schedule run for what is due while no tick is awake."
+  description = "Whether POST /jobs runs the schedule at once if no tick is active."
   type        = bool
   default     = true
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from sweephand.handlers.registry import BUILT_IN
 from sweephand.layout import PACKAGE, ROOT
 
-from . import archive, bytecode, handlers_check, locks, tree
+from . import archive, bytecode, import_check, locks, tree
 from .errors import PackageError
 from .target import Target
 
@@ -127,7 +127,7 @@ def build(  # noqa: PLR0913 - each is one part of the input, by name
                 if importable != folder:
                     _lay_out(kind, importable, handlers, source)
                     tree.install(kind.requirements, importable, Target.here())
-                handlers_check.check(importable, [*BUILT_IN, *handlers])
+                import_check.check(importable, [*BUILT_IN, *handlers])
             interpreter = target.interpreter()
             compiled = bytecode.compile_folder(folder, interpreter) if interpreter else 0
         else:

@@ -31,7 +31,7 @@ def let_time_pass(deployment: Deployment) -> None:
 def test_a_tick_killed_at_any_step_loses_nothing(deployment: Deployment, strike: Strike, step: str) -> None:
     """SIGKILL there: each job completes, entered once, or twice where its first start was lost.
 
-    Guards: `sweephand.rescue`, and Moves.add's `ZADD NX` of every page.
+    Guards: `sweephand.rescue_expired_leases`, and Moves.add's `ZADD NX` of every page.
     """
     jobs = [deployment.create("note") for _ in range(5)]
     process = strike(step, signal.SIGKILL)

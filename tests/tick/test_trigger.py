@@ -364,7 +364,7 @@ def test_evictions_call_no_storm_of_ticks(
     until = time.monotonic() + create.TRIGGERS_APART + 0.5
     while time.monotonic() < until:
         deployment.create("note")
-    deployment.create("note")  # after FORGETFUL also where the last one of the loop took long
+    deployment.create("note")  # after TRIGGERS_APART also where the last one of the loop took long
     while tick_server.called_within(1):
         pass
     assert len(tick_server.bodies) == calls

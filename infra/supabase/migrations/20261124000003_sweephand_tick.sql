@@ -27,7 +27,7 @@ $$;
 -- Ends the leases of these ids that ran out. A start whose handler is known to have been entered counts as a crash;
 -- one that is not counts as nothing twice, then as a crash. A crash beyond max_crashes() fails the job.
 -- Answers how many leases it ended, and how many of these jobs failed. It passes over rows that are locked.
-create function sweephand.rescue(ids uuid[], out rescued integer, out failed integer) language plpgsql as $$
+create function sweephand.rescue_expired_leases(ids uuid[], out rescued integer, out failed integer) language plpgsql as $$
 declare
   moment timestamptz := sweephand.clock();
   free uuid[] := array(select o.id from sweephand.open o where o.id = any (ids) order by o.id for update skip locked);
@@ -106,13 +106,13 @@ begin
   bad := '[]';
   if cardinality(late) > 0 then
     begin
-      select * into part from sweephand.rescue(late);
+      select * into part from sweephand.rescue_expired_leases(late);
       rescued := part.rescued;
       failed := part.failed;
     exception when others then
       foreach one in array late[1:100] loop
         begin
-          select * into part from sweephand.rescue(array[one]);
+          select * into part from sweephand.rescue_expired_leases(array[one]);
           rescued := rescued + part.rescued;
           failed := failed + part.failed;
         exception when others then
@@ -534,7 +534,7 @@ begin
       where o."to" = 'lost' and l.id = o.id and l.token = o.token
       returning l.id)
     select array_agg(g.id) into asked from gone g;
-    perform sweephand.rescue(asked);
+    perform sweephand.rescue_expired_leases(asked);
   end if;
   begin
     select * into part from sweephand.settle(outcomes, null);

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sweephand.domain.attempt import Claim
 from sweephand.domain.errors import IndexUnavailableError
-from sweephand.domain.job import MAX_PRIORITY
+from sweephand.ports import index_keys
 from sweephand.ports.record import Due
 
 _JOB_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -202,7 +202,7 @@ class Index:
 
         0 or less means that the job is due.
         """
-        key = lane_key(installation, Lane(job.type, job.priority))
+        key = index_keys.lane_key(installation, job.type, job.priority)
         found = self._server.run("look_up", [key], job.id)
         return None if found is None else int(found)
 
@@ -212,7 +212,8 @@ class Index:
         Returns at once, whatever the index does. `None` for the lane says that any lane may have a new job.
         """
         return self._server.listen(
-            _notification_key(installation), lambda text: notified(None if text is None else _lane_of(text))
+            index_keys.notification_key(installation),
+            lambda text: notified(None if text is None else _lane_of(text)),
         )
 
     def _run_sync(
@@ -234,27 +235,6 @@ class Index:
         return dataclasses.replace(answer.claimed, foreign=named)
 
 
-# ---------------------------------------------------------------- keys
-
-
-def lane_key(installation: str, lane: Lane) -> str:
-    """Return the key of the lane's ZSET."""
-    return f"{_prefix(installation)}:due:{lane.type}:{lane.priority}"
-
-
-def _notification_key(installation: str) -> str:
-    return f"{_prefix(installation)}:notification"
-
-
-def _priority_keys(installation: str) -> list[str]:
-    return [f"{_prefix(installation)}:lanes:{priority}" for priority in range(MAX_PRIORITY + 1)]
-
-
-def _prefix(installation: str) -> str:
-    """Return what every key of an installation begins with; the braces put them into one slot of a cluster."""
-    return f"sweephand:{{{installation}}}"
-
-
 class _NumberedLanes:
     """The lanes that a call names, numbered from 1, and the quota of each: 0 if the call only updates the lane."""
 
@@ -263,8 +243,7 @@ class _NumberedLanes:
         self.quotas: list[int] = []
         self._installation = installation
         self._numbers: dict[tuple[str, int], int] = {}
-        prefix = _prefix(installation)
-        self.priority_keys = _priority_keys(installation)
+        self.priority_keys = index_keys.priority_keys(installation)
         self.lane_keys: list[str] = []
         for number, quota in enumerate(quotas, 1):
             for lane in quota.lanes:
@@ -280,22 +259,21 @@ class _NumberedLanes:
             if (job.type, job.priority) not in self._numbers:
                 self._add(Lane(job.type, job.priority), 0)
         self.keys = [
-            *(f"{prefix}:generation", _notification_key(installation), f"{prefix}:active"),
+            index_keys.generation_key(installation),
+            index_keys.notification_key(installation),
+            index_keys.active_tick_key(installation),
             *self.priority_keys,
             *self.lane_keys,
         ]
 
     def _add(self, lane: Lane, quota: int) -> None:
-        self.lane_keys.append(lane_key(self._installation, lane))
+        self.lane_keys.append(index_keys.lane_key(self._installation, lane.type, lane.priority))
         self.lanes.append(lane)
         self.quotas.append(quota)
         self._numbers[lane] = len(self.lanes)
 
     def of(self, job: Claim | Due) -> int:
         return self._numbers[job.type, job.priority]
-
-
-# ---------------------------------------------------------------- what sync_and_claim.lua takes
 
 
 def _request(
@@ -346,9 +324,6 @@ def _rows(
         number = lanes.of(job)
         rows.setdefault(number, [number]).extend(values)
     return list(rows.values())
-
-
-# ---------------------------------------------------------------- what sync_and_claim.lua returns
 
 
 class _Answer(NamedTuple):
