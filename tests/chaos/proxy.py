@@ -90,10 +90,11 @@ class Proxy:
         self._refusing = True
         self._flowing.set()
         self._server.close()
-        await asyncio.sleep(0)  # what has just connected begins
+        await _turns()  # what has just connected begins
         while self._tasks:
             await self._cut()
             await asyncio.wait(self._tasks, timeout=0.1)  # one that was connecting upstream is cut the next time
+            await _turns()  # what was aborted closes its socket in a later turn of the loop
 
     async def _set_flowing(self, *, on: bool) -> None:
         if on:
@@ -153,6 +154,11 @@ class Proxy:
                 return
             target.write(data)
             await target.drain()
+
+
+async def _turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 class _Line:

@@ -16,6 +16,12 @@ from tests.deploy.conftest import Service
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
 
+TOLD_OF_HANDLERS = (
+    *("create_job", "create_jobs", "openapi", "tick"),
+    *("put_schedule", "patch_schedule", "run_schedule", "backfill_schedule"),
+)
+"""The functions that get HANDLERS: what judges or runs a payload, and what describes them."""
+
 
 @pytest.fixture(scope="module")
 def own_project(zips: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
@@ -46,5 +52,5 @@ def test_it_deploys(own_project: Service, endpoint: str) -> None:
     made = {each["FunctionName"]: each for each in client.list_functions()["Functions"]}
     assert set(made) == {f"sweephand-dev-{name}" for name in functions.NAMES}
     told = {name for name, each in made.items() if each["Environment"]["Variables"].get("HANDLERS") == "handlers"}
-    assert told == {f"sweephand-dev-{name}" for name in ("create_job", "create_jobs", "openapi", "tick")}
+    assert told == {f"sweephand-dev-{name}" for name in TOLD_OF_HANDLERS}
     assert made["sweephand-dev-create_job"]["CodeSize"] == (own_project.folder / "dist/aws/api.zip").stat().st_size

@@ -3,12 +3,15 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import flask
 from flask.typing import ResponseReturnValue
+
+from functions import NAMES
 
 
 def _echo(name: str, request: flask.Request) -> dict[str, Any]:
@@ -28,16 +31,6 @@ def create_job(request: flask.Request) -> ResponseReturnValue:
     return _echo("create_job", request), 201
 
 
-def create_jobs(request: flask.Request) -> ResponseReturnValue:
-    """Answer the echo."""
-    return _echo("create_jobs", request), 201
-
-
-def explain_job(request: flask.Request) -> ResponseReturnValue:
-    """Answer the echo."""
-    return _echo("explain_job", request)
-
-
 def list_jobs(request: flask.Request) -> ResponseReturnValue:
     """Touch the file `arrived`, if any, and answer after `sleep` milliseconds, by a thread that starts then."""
     with ThreadPoolExecutor(1) as pool:
@@ -48,24 +41,11 @@ def list_jobs(request: flask.Request) -> ResponseReturnValue:
     return _echo("list_jobs", request)
 
 
-def get_job(request: flask.Request) -> ResponseReturnValue:
-    """Answer the echo."""
-    return _echo("get_job", request)
-
-
-def cancel_job(request: flask.Request) -> ResponseReturnValue:
-    """Answer the echo."""
-    return _echo("cancel_job", request)
-
-
-def health(request: flask.Request) -> ResponseReturnValue:
-    """Answer the echo."""
-    return _echo("health", request)
-
-
-def openapi(request: flask.Request) -> ResponseReturnValue:
-    """Answer the echo."""
-    return _echo("openapi", request)
+def __getattr__(name: str) -> Callable[[flask.Request], ResponseReturnValue]:
+    """Return what answers the echo, for each other function that has a route."""
+    if name not in NAMES:
+        raise AttributeError(name)
+    return lambda request: _echo(name, request)
 
 
 def not_found(request: flask.Request) -> ResponseReturnValue:

@@ -82,7 +82,7 @@ def test_doctor_examines(wheel: Wheel, tmp_path: Path) -> None:
     done = wheel.sweephand("doctor", cwd=tmp_path, SUPABASE_URL=NOWHERE, SUPABASE_KEY="x", REDIS_URL="")
     assert done.returncode == 1
     assert "✗ API keys: SWEEPHAND_API_KEYS is not set" in done.stdout
-    assert "✓ handlers: email_notification, generate_pdf, resize_image" in done.stdout
+    assert "✓ handlers: email_notification, generate_pdf, http_request, resize_image" in done.stdout
 
 
 def test_google_sources_are_those_of_the_repository(wheel: Wheel, tmp_path: Path) -> None:
