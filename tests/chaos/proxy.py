@@ -94,7 +94,10 @@ class Proxy:
         while self._tasks:
             await self._cut()
             await asyncio.wait(self._tasks, timeout=0.1)  # one that was connecting upstream is cut the next time
-            await _turns()  # what was aborted closes its socket in a later turn of the loop
+        # Whatever is left, such as a connection that nobody serves yet: asyncio has no public list of them.
+        for transport in list(vars(self._loop)["_transports"].values()):
+            transport.abort()
+        await _turns()  # what was aborted closes its socket in a later turn of the loop
 
     async def _set_flowing(self, *, on: bool) -> None:
         if on:
