@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from math import inf
 from typing import Any, Self
 
+from tests.open_connections import abort_connections
+
 CHUNK = 64 * 1024
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -90,14 +92,11 @@ class Proxy:
         self._refusing = True
         self._flowing.set()
         self._server.close()
-        await _turns()  # what has just connected begins
+        await asyncio.sleep(0)  # what has just connected begins
         while self._tasks:
             await self._cut()
             await asyncio.wait(self._tasks, timeout=0.1)  # one that was connecting upstream is cut the next time
-        # Whatever is left, such as a connection that nobody serves yet: asyncio has no public list of them.
-        for transport in list(vars(self._loop)["_transports"].values()):
-            transport.abort()
-        await _turns()  # what was aborted closes its socket in a later turn of the loop
+        await abort_connections()
 
     async def _set_flowing(self, *, on: bool) -> None:
         if on:
@@ -157,11 +156,6 @@ class Proxy:
                 return
             target.write(data)
             await target.drain()
-
-
-async def _turns() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
 
 
 class _Line:

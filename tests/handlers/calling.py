@@ -12,6 +12,7 @@ from sweephand.handlers.http_call.service import HttpService
 from sweephand.handlers.http_call.signing import SigningKeys
 from sweephand.handlers.http_request import HttpRequestPayload, http_request
 from tests.handlers.conftest import context
+from tests.open_connections import abort_connections
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Caller:
             return loop.run_until_complete(asyncio.wait_for(main(), 60))
         finally:
             self.service.close(loop)
+            loop.run_until_complete(abort_connections())
             loop.close()
 
     async def call(self, url: str, *, attempt: int = 1, **payload: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from infra.local.services.valkey import Valkey
 from sweephand.adapters.redis import RedisServer
 from sweephand.ports.index import Index
 from tests.certificate import Certificate
+from tests.open_connections import abort_connections
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +63,7 @@ class TlsProxy:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await abort_connections()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
