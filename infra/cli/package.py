@@ -6,9 +6,6 @@ from typing import Annotated
 
 import typer
 
-from ..package import artifact
-from ..package.target import Target
-
 
 class Cloud(StrEnum):
     """Whom the artifacts are for."""
@@ -49,6 +46,10 @@ def package(
 
     The handlers' modules are taken from the current folder. Needs `uv`, and a package index to install from.
     """
+    # Only this command builds.
+    from ..package import artifact  # noqa: PLC0415
+    from ..package.target import Target  # noqa: PLC0415 - likewise
+
     target = Target.here() if here else Target(python, arch.value)
     modules = tuple(name.strip() for name in handlers.split(",") if name.strip())
     folder = out / cloud.value

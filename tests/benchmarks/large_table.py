@@ -17,7 +17,6 @@ from sweephand.adapters.clock import SystemClock
 from sweephand.domain.job import NewJob
 from sweephand.domain.retry_policy import Complete
 from sweephand.ports.record import Record, Settlement
-from tests.benchmarks import chart
 from tests.benchmarks.harness import KEY, TYPES, Bed, finished, percentile
 from tests.record.test_scale import costs
 
@@ -329,4 +328,7 @@ def picture(title: str, samples: Sequence[Mapping[str, float]]) -> str:
         ("Size of these tables with their indexes, in MB", series(cold, " mb")),
         ("PostgreSQL's time for each job, in µs", series(("start", "settle"))),
     ]
+    # A child's peak memory includes its parent's at the fork, and this library is large.
+    from tests.benchmarks import chart  # noqa: PLC0415
+
     return chart.lines(title, panels, [sample["minute"] for sample in samples])
