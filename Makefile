@@ -69,7 +69,7 @@ dev: setup-dev ## Run everything on this machine (PORT=8080 TICK_SECONDS=60 DATA
 	@$(BIN)/sweephand dev
 
 test: setup ## Run the tests
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: setup ## Measure everything, on services of its own (ONLY= SCALE=0.1 JSON= CHART= PEERS=; ONLY=churn: an hour)
 	@$(BIN)/python -m tests.benchmarks

@@ -65,3 +65,18 @@ def empty_folder(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             path.unlink()
+
+
+SLOW = ("chaos", "tick", "model", "e2e", "deploy", "package", "schedules")
+"""Folders of tests that take seconds each: they go first, so that the two workers end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slow folders first, and each file's tests in their order."""
+    tests = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.relative_to(tests).parts[0] if item.path.is_relative_to(tests) else ""
+        return SLOW.index(folder) if folder in SLOW else len(SLOW)
+
+    items.sort(key=turn)

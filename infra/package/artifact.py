@@ -27,7 +27,7 @@ class Kind:
     paths: tuple[str, ...]
     """What of the project goes in, as `tree.copy_project` takes it."""
     goal: float
-    """MB that its zip may have, without bytecode. CONTRIBUTING.md says where the numbers come from."""
+    """MB that its zip should stay below, without bytecode. A build that is above it says so."""
     wheels: bool = True
     """Whether the packages go in; Google's builder installs them from the list instead."""
     runs_handlers: bool = False
